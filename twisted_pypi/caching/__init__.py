@@ -1,0 +1,1 @@
+"""What to serve: pages (small, mutable, revalidated) and files (large, immutable, verified)."""

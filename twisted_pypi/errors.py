@@ -1,0 +1,74 @@
+"""What can go wrong, as the floors below `web` say it.
+
+`CacheError` and its kinds reach the client; `web.responding` alone turns them into statuses.
+`UpstreamFailed` is between fetching and caching: caching answers it with a stale copy or `Unavailable`.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+
+
+@define(slots=False)
+class CacheError(Exception):
+    """A request that can't be answered with content. `reason` is one sentence for the client."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@define(slots=False)
+class BadPath(CacheError):
+    """The request is malformed: 400."""
+
+
+@define(slots=False)
+class Absent(CacheError):
+    """There is no such thing, here or upstream: 404."""
+
+
+@define(slots=False)
+class Forbidden(CacheError):
+    """The daemon will not fetch this for anybody: 403."""
+
+
+@define(slots=False)
+class Unavailable(CacheError):
+    """Upstream can't be had and no copy is at hand: 503.
+
+    `retry_after` is in seconds; None (offline) sends no `Retry-After`.
+    """
+
+    retry_after: int | None = 2
+
+
+@define(slots=False)
+class UpstreamFailed(Exception):
+    """One fetch that gave no usable answer.
+
+    `url` carries no credentials. `status` is upstream's, if it sent one. `retry_after` is upstream's own, in
+    seconds. `unreachable` tells a failure of the origin (connect, TLS, header timeout, 5xx), which the breaker
+    counts, from one of this answer alone (4xx, unparsable or broken body).
+    """
+
+    reason: str
+    url: str
+    status: int | None = None
+    retry_after: int | None = None
+    unreachable: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.url})"
+
+
+@define(slots=False)
+class ConfigError(Exception):
+    """An option that can't be used; the message names the option."""
+
+    option: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.option}: {self.problem}" if self.option else self.problem

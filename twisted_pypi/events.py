@@ -1,0 +1,146 @@
+"""What the floors report. Log, access log, metrics and counters are observers of these records.
+
+URLs in events carry neither credentials nor query.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from twisted_pypi.model import CacheState
+
+
+@frozen
+class Event:
+    """Something happened."""
+
+
+@frozen
+class Decided(Event):
+    """Caching decided what to do with one request for `key`."""
+
+    key: str
+    state: str
+    reason: str
+
+
+@frozen
+class FetchDone(Event):
+    """Upstream sent headers after `seconds`."""
+
+    url: str
+    status: int
+    seconds: float
+    file: bool
+
+
+@frozen
+class FetchFailed(Event):
+    """A fetch gave no usable answer."""
+
+    url: str
+    reason: str
+    file: bool
+
+
+@frozen
+class BytesFetched(Event):
+    """So many body bytes came from upstream."""
+
+    count: int
+
+
+@frozen
+class PageRejected(Event):
+    """Upstream sent something that is not the page: unparsable, too large, of an unknown version."""
+
+    url: str
+    reason: str
+
+
+@frozen
+class PageRegressed(Event):
+    """Upstream's page has a lower version than ours; `accepted` after it did so for too long."""
+
+    url: str
+    ours: int
+    theirs: int
+    accepted: bool
+
+
+@frozen
+class OwnerAbsent(Event):
+    """The index that owns `name` no longer has it; the others are not asked."""
+
+    name: str
+    index: str
+
+
+@frozen
+class IntegrityFailed(Event):
+    """A file is not what was announced: nothing of it was stored."""
+
+    url: str
+    algorithm: str
+    expected: str
+    got: str
+
+
+@frozen
+class TransferStarted(Event):
+    """A file is being fetched."""
+
+    url: str
+
+
+@frozen
+class TransferEnded(Event):
+    """A transfer is over; `stored` tells whether the file is in the cache now."""
+
+    url: str
+    size: int
+    stored: bool
+    reason: str = ""
+
+
+@frozen
+class StoreTrouble(Event):
+    """The store could not do something; service went on without it."""
+
+    what: str
+    reason: str
+
+
+@frozen
+class Evicted(Event):
+    """Least recently used entries were dropped."""
+
+    entries: int
+    size: int
+
+
+@frozen
+class BreakerChanged(Event):
+    """An origin is taken for down (`open`) or for up again."""
+
+    origin: str
+    open: bool
+
+
+@frozen
+class Served(Event):
+    """One request was answered, or its client left (`complete` is False)."""
+
+    client: str
+    method: str
+    target: str
+    host: str
+    status: int
+    size: int
+    state: CacheState | None
+    kind: str
+    upstream_seconds: float | None
+    seconds: float
+    agent: str
+    protocol: str
+    complete: bool = True

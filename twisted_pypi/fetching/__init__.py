@@ -1,0 +1,1 @@
+"""Talking to upstreams: one shared fetch, bounded, timed, and checked."""

@@ -1,0 +1,1 @@
+"""HTTP semantics as pure functions: no IO, no clock, no Twisted."""

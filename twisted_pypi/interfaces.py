@@ -1,0 +1,237 @@
+"""The contracts between the rooms, each documented once, here.
+
+Everything that is `async` may be cancelled: the waiter leaves, the work that others share goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
+
+from twisted_pypi.events import Event
+from twisted_pypi.model import (
+    Asker,
+    ByteSource,
+    Document,
+    FetchRequest,
+    FileAnswer,
+    FileLink,
+    FileRoute,
+    NamedLink,
+    PageAnswer,
+    PageMeta,
+    PageRoute,
+    Representation,
+    Route,
+    StoredFile,
+    StoredPage,
+)
+
+T = TypeVar("T")
+
+Observer = Callable[[Event], None]
+"""Is told every event, in the reactor thread; must not block and must not raise."""
+
+
+class Workers(Protocol):
+    """Bounded threads for what would stall the reactor."""
+
+    def run(self, work: Callable[..., T], *args: object) -> Awaitable[T]:
+        """`work(*args)` in a thread; its result or exception. Cancelling stops the waiting, not the work."""
+
+
+class PartialFile(Protocol):
+    """A file in the making. One writer; any number of readers."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes were written so far."""
+
+    async def write(self, data: bytes) -> None:
+        """Append. Raises `OSError` when the disk won't take it; nothing of the file counts then."""
+
+    def hexdigest(self, algorithm: str) -> str:
+        """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
+
+    def reader(self) -> Callable[[int, int], bytes]:
+        """A function (position, limit) -> bytes on a descriptor of its own, valid after publishing and abandoning."""
+
+    async def publish(self, file: StoredFile) -> None:
+        """Flush to disk, move into place, record: a crash at any point leaves either the whole entry or none."""
+
+    async def abandon(self) -> None:
+        """Forget it and free the space. Idempotent."""
+
+
+class PageStore(Protocol):
+    """Pages by key. Reading counts as use."""
+
+    def hot(self, key: str) -> StoredPage | None:
+        """The page, if that can be told in memory alone."""
+
+    def hot_body(self, page: StoredPage, representation: Representation) -> bytes | None:
+        """The body, if it is in memory."""
+
+    async def get(self, key: str) -> StoredPage | None:
+        """The page, or None. One that is damaged is dropped and counts as None."""
+
+    async def body(self, page: StoredPage, representation: Representation) -> bytes | ByteSource:
+        """The body, verified against its digest where it is read into memory.
+
+        Raises `LookupError` when the page has gone or was replaced meanwhile.
+        """
+
+    async def put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
+        """Render every body in every coding in a thread, store them as one, record the links, and replace what was there.
+
+        Whatever `document.render` raises passes through, and the old page stays.
+        """
+
+    async def confirm(self, page: StoredPage, now: float) -> StoredPage:
+        """Upstream said 304: `validated_at` becomes `now`."""
+
+    async def expire(self, key: str) -> None:
+        """Make the page stale (it stays for a stale answer)."""
+
+    async def delete(self, key: str) -> None:
+        """Drop the page."""
+
+
+class FileStore(Protocol):
+    """Whole, verified files by key."""
+
+    def hot(self, key: str) -> StoredFile | None:
+        """The file's record, if that can be told in memory alone."""
+
+    async def get(self, key: str) -> StoredFile | None:
+        """The file's record, or None. Counts as use."""
+
+    async def open(self, file: StoredFile) -> ByteSource:
+        """Its bytes. Raises `LookupError` when it has gone, or is not what was recorded (it is dropped then)."""
+
+    async def begin(self, key: str, expected: int | None, algorithms: Iterable[str]) -> PartialFile | None:
+        """Begin a new file of `expected` bytes (None: unknown); None when it can't or may not be stored.
+
+        `algorithms` are hashlib names to be computed on the way; sha256 always is.
+        """
+
+    async def delete(self, key: str) -> None:
+        """Drop the file; readers that have it open go on."""
+
+    async def held(self, keys: list[str]) -> set[str]:
+        """Which of `keys` are stored."""
+
+
+class Facts(Protocol):
+    """What pages said, and who owns which name: small, durable, outliving the pages."""
+
+    async def links(self, key: str) -> tuple[NamedLink, ...]:
+        """What each index's pages last said of the file with this key."""
+
+    async def record_link(self, index: str, link: FileLink) -> None:
+        """Record one link outside a page."""
+
+    async def owner(self, name: str) -> str | None:
+        """The index that owns the name."""
+
+    async def set_owner(self, name: str, index: str) -> None:
+        """From now on only `index` is asked for `name`."""
+
+    async def forget_owner(self, name: str) -> None:
+        """The next page fetch decides anew."""
+
+
+class Store(Protocol):
+    """All that is kept."""
+
+    pages: PageStore
+    files: FileStore
+    facts: Facts
+
+    async def start(self) -> None:
+        """Open; begin reconciling in the background."""
+
+    async def stop(self) -> None:
+        """Write behind what is pending and close."""
+
+    async def usage(self) -> tuple[int, int]:
+        """(entries, bytes) stored now."""
+
+
+class FetchedBody(Protocol):
+    """An upstream body, read by one reader. It pauses the connection when it is not read."""
+
+    @property
+    def length(self) -> int | None:
+        """Content-Length, None when unknown."""
+
+    @property
+    def delimited(self) -> bool:
+        """After the end: whether HTTP itself marked the end (False: the connection was closed)."""
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" at the end. Raises `UpstreamFailed` when it breaks or idles too long."""
+
+    def abandon(self) -> None:
+        """No more is wanted: the connection is closed unless all of it came. Idempotent."""
+
+
+class Fetched(Protocol):
+    """Upstream's answer, headers in; the caller must read the body to its end or abandon it."""
+
+    status: int
+    url: str
+    headers: Mapping[str, str]
+    """Lower-case names; of repeated headers the first value, `cache-status` joined with commas."""
+    body: FetchedBody
+    seconds: float
+    """From the request to the headers."""
+
+
+class Upstream(Protocol):
+    """Where answers come from. One `fetch` is one request of ours, redirects and the one retry included."""
+
+    async def fetch(self, request: FetchRequest) -> Fetched:
+        """The answer, whatever its status except 5xx and 429.
+
+        Raises `UpstreamFailed`, also for 5xx and 429, too many or forbidden redirects and forbidden addresses.
+        """
+
+    def is_down(self, url: str) -> bool:
+        """Whether the origin's breaker is open and no probe is due."""
+
+
+class Pages(Protocol):
+    """Caching of pages, as `web` sees it."""
+
+    def ready(self, route: PageRoute, asker: Asker) -> PageAnswer | None:
+        """The answer if it is fresh and at hand in memory: the hit that never leaves the reactor turn."""
+
+    async def answer(self, route: PageRoute, asker: Asker) -> PageAnswer:
+        """The answer, within the client's budget of 12 s. Raises `CacheError` kinds."""
+
+    def ready_body(self, answer: PageAnswer, representation: Representation) -> bytes | None:
+        """The body, if it is in memory."""
+
+    async def body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource:
+        """The body. Raises `LookupError` when the page was replaced meanwhile: ask for the answer again."""
+
+
+class Files(Protocol):
+    """Caching of files, as `web` sees it."""
+
+    async def answer(self, route: FileRoute, asker: Asker) -> FileAnswer:
+        """The file, at rest, growing or passing through. Raises `CacheError` kinds."""
+
+
+class Mount(Protocol):
+    """One ecosystem: what paths mean. Pure."""
+
+    def resolve(self, path: str) -> Route:
+        """The route of a raw (percent-encoded) path below the prefix, beginning with "/".
+
+        Raises `Absent`, `BadPath` or `Forbidden`.
+        """
+
+    def keys_of(self, name: str) -> tuple[str, ...]:
+        """The page keys that a purge of `name` means."""

@@ -1,0 +1,90 @@
+"""URLs as values: origins, keys, and what may be shown of them.
+
+A key is the canonical form of a URL without query and fragment: two spellings of one path (`+` and `%2B`, `%7e` and
+`~`) have one key, two different paths (`a%2Fb` and `a/b`) have two.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
+
+from attrs import frozen
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@frozen
+class Origin:
+    """Scheme, lower-case host and port of a URL (RFC 6454)."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc}"
+
+    @property
+    def netloc(self) -> str:
+        """`host` or `host:port`, an IPv6 address in brackets, the default port left out."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS.get(self.scheme) else f"{host}:{self.port}"
+
+
+def origin_of(url: str) -> Origin:
+    """The origin of an absolute http(s) URL. Raises `ValueError` for anything else."""
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise ValueError(f"not an http(s) URL: {without_secrets(url)}")
+    try:
+        host = (
+            parts.hostname.rstrip(".").encode("idna").decode("ascii")
+            if not parts.hostname.isascii()
+            else parts.hostname
+        )
+        return Origin(parts.scheme, host, parts.port or DEFAULT_PORTS[parts.scheme])
+    except UnicodeError as error:
+        raise ValueError(f"not a host name: {parts.hostname!r}") from error
+
+
+def canonical_path(path: str) -> str:
+    """A raw path with every segment decoded and encoded again in one way (RFC 3986, 6.2.2). Slashes stay slashes.
+
+    Raises `ValueError` for `.` and `..` segments in any encoding, NUL and other control characters.
+    """
+    return "/".join(_canonical_segment(segment) for segment in path.split("/"))
+
+
+def _canonical_segment(segment: str) -> str:
+    raw = unquote_to_bytes(segment)
+    if raw in (b".", b"..") or any(byte < 0x20 or byte == 0x7F for byte in raw):
+        raise ValueError(f"not a usable path segment: {segment[:80]!r}")
+    return quote(raw, safe="~!$&'()*,;=:@")
+
+
+def key_of(url: str) -> str:
+    """The key of an absolute http(s) URL. Raises `ValueError` if it is none, or its path isn't usable."""
+    return f"{origin_of(url)}{canonical_path(urlsplit(url).path) or '/'}"
+
+
+def resolve(base: str, reference: str) -> str | None:
+    """The absolute http(s) URL of a link, without fragment and user info; None when it isn't one that could be fetched."""
+    try:
+        url = urljoin(base, reference.strip())
+        parts = urlsplit(url)
+        origin = origin_of(url)
+    except ValueError:
+        return None
+    return parts._replace(netloc=origin.netloc, fragment="").geturl()
+
+
+def without_secrets(url: str) -> str:
+    """The URL as it may be logged: no user info, no query, no fragment."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def is_below(url: str, base: str) -> bool:
+    """Whether `url` is `base` or lies below it, as a directory: same origin, path prefix at a slash."""
+    prefix = urlsplit(base).path.rstrip("/") + "/"
+    return origin_of(url) == origin_of(base) and (urlsplit(url).path.rstrip("/") + "/").startswith(prefix)
