@@ -82,7 +82,7 @@ class PageStore(Protocol):
         """
 
     async def put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
-        """Render every body in every coding in a thread, store them as one, record the links, and replace what was there.
+        """Render every body in every coding in a thread, store them as one, record the links, replace what was there.
 
         Whatever `document.render` raises passes through, and the old page stays.
         """
