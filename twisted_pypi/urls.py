@@ -36,15 +36,12 @@ def origin_of(url: str) -> Origin:
     parts = urlsplit(url)
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ValueError(f"not an http(s) URL: {without_secrets(url)}")
+    host = parts.hostname.rstrip(".")
     try:
-        host = (
-            parts.hostname.rstrip(".").encode("idna").decode("ascii")
-            if not parts.hostname.isascii()
-            else parts.hostname
-        )
-        return Origin(parts.scheme, host, parts.port or DEFAULT_PORTS[parts.scheme])
+        ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError as error:
-        raise ValueError(f"not a host name: {parts.hostname!r}") from error
+        raise ValueError(f"not a host name: {host!r}") from error
+    return Origin(parts.scheme, ascii_host, parts.port or DEFAULT_PORTS[parts.scheme])
 
 
 def canonical_path(path: str) -> str:
@@ -68,7 +65,7 @@ def key_of(url: str) -> str:
 
 
 def resolve(base: str, reference: str) -> str | None:
-    """The absolute http(s) URL of a link, without fragment and user info; None when it isn't one that could be fetched."""
+    """The absolute http(s) URL of a link, without fragment and user info; None when it is no such URL."""
     try:
         url = urljoin(base, reference.strip())
         parts = urlsplit(url)
