@@ -135,7 +135,8 @@ class FileRoute:
     whose page named this very URL. `open` files may be fetched though no page named them (a configured origin);
     others are refused. `pages` are the pages in which the file is looked for when it was asked for directly.
     `path_hashes` are digests that the path itself carries, to be used only where no page names the file.
-    `companion_of` is the key of the file whose `.metadata` this is.
+    `companion_of` is the key of the file that this one accompanies (PEP 658: its `.metadata`); `derive` makes the
+    companion from that file, in a worker thread, and raises `ValueError` when it can't.
     """
 
     key: str
@@ -147,6 +148,7 @@ class FileRoute:
     pages: PageRoute | None = None
     path_hashes: Mapping[str, str] = field(factory=dict)
     companion_of: str | None = None
+    derive: Callable[[BinaryIO], bytes] | None = None
 
 
 @frozen

@@ -1,0 +1,187 @@
+"""Files: large, immutable, verified; fetched once for all who ask, then served from the store for good.
+
+One request: the store → a transfer under way → what is known of the file → a small range passed through, or a new
+transfer that everybody shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_pypi.caching.companion import Companions
+from twisted_pypi.caching.knowledge import Knowledge, Known
+from twisted_pypi.caching.negatives import Expiring
+from twisted_pypi.caching.pages import BUDGET
+from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
+from twisted_pypi.caching.transfers import Opened, Transfers
+from twisted_pypi.errors import Absent, Unavailable, UpstreamFailed
+from twisted_pypi.events import Decided
+from twisted_pypi.fetching.transfer import RelaySource
+from twisted_pypi.interfaces import FileStore, Observer
+from twisted_pypi.model import Asker, CacheState, FileAnswer, FileRoute, Provenance, StoredFile
+
+T = TypeVar("T")
+
+
+@define
+class CachedFiles:
+    """`interfaces.Files` over a store and an upstream. `not_found_ttl` in seconds."""
+
+    store: FileStore
+    knowledge: Knowledge
+    transfers: Transfers
+    companions: Companions
+    observer: Observer
+    clock: IReactorTime
+    offline: bool = False
+    not_found_ttl: float = 60.0
+    _absent: Expiring = field(factory=Expiring, init=False)
+
+    async def answer(self, route: FileRoute, asker: Asker) -> FileAnswer:
+        """The file. Raises `Absent`, `Forbidden` or `Unavailable`, within the client's budget."""
+        stored = await self._stored(route, asker)
+        if stored is not None:
+            return stored
+        if self.offline:
+            raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None)
+        if self._absent.left(route.key, self.clock.seconds()):
+            raise Absent(f"{route.name}: upstream has no such file")
+        return await self._within_budget(route, self._missing(route, asker))
+
+    async def stop(self) -> None:
+        """Break off the transfers under way."""
+        await self.transfers.stop()
+
+    # -- at rest -------------------------------------------------------------------------------------------------
+
+    async def _stored(self, route: FileRoute, asker: Asker) -> FileAnswer | None:
+        file = self.store.hot(route.key) or await self.store.get(route.key)
+        if file is not None and not file.sha256:
+            file = await self._confirmed(route, file, asker)
+        if file is None:
+            return None
+        self.observer(Decided(route.key, "serve", "stored"))
+        return await self._at_rest(file, asker, CacheState.HIT)
+
+    async def _confirmed(self, route: FileRoute, file: StoredFile, asker: Asker) -> StoredFile | None:
+        """A file that was found on disk counts only once a digest from a page or its path confirmed it."""
+        known = await self.knowledge.of(route, asker.client)
+        return await self.store.confirm(file, known.hashes) if known.hashes else None
+
+    async def _at_rest(self, file: StoredFile, asker: Asker, state: CacheState) -> FileAnswer | None:
+        how = Provenance(state)
+        if asker.head:
+            return FileAnswer(file.size, file.sha256, None, how)
+        try:
+            return FileAnswer(file.size, file.sha256, await self.store.open(file), how)
+        except LookupError:
+            return None
+
+    # -- missing -------------------------------------------------------------------------------------------------
+
+    async def _within_budget(self, route: FileRoute, work: Coroutine[Any, Any, T]) -> T:
+        """`work`'s result, or `Unavailable` when the first byte takes too long; shared fetches go on then."""
+        task = Deferred.fromCoroutine(work)
+        task.addTimeout(BUDGET, self.clock)
+        try:
+            return await task
+        except defer.TimeoutError:
+            raise Unavailable(f"{route.name}: upstream did not answer in time") from None
+        except UpstreamFailed as failure:
+            wish = 2 if failure.retry_after is None else max(1, min(failure.retry_after, 30))
+            raise Unavailable(f"{route.name}: upstream {failure.reason}", retry_after=wish) from failure
+
+    async def _missing(self, route: FileRoute, asker: Asker) -> FileAnswer:
+        known = await self.knowledge.of(route, asker.client)
+        try:
+            if asker.head:
+                return await self._head(route, known, asker)
+            if asker.range and not self.transfers.has(route.key) and passes_through(asker.range, known.size):
+                passed = await self._pass_through(known, asker)
+                if passed is not None:
+                    return passed
+            return await self._transferred(route, known, asker)
+        except (Absent, UpstreamFailed) as error:
+            return await self._made(route, known, asker, error)
+
+    async def _head(self, route: FileRoute, known: Known, asker: Asker) -> FileAnswer:
+        """A HEAD costs no download: the page knows the size, or upstream's HEAD tells it."""
+        running = self.transfers.running(route.key)
+        if running is not None:
+            return FileAnswer(running.length, running.sha256, None, Provenance(CacheState.UPDATING, collapsed=True))
+        if known.size is not None:
+            return FileAnswer(known.size, known.sha256, None, Provenance(CacheState.MISS))
+        begun = self.clock.seconds()
+        fetched = await self.transfers.fetch(known, asker.client, method="HEAD")
+        fetched.body.abandon()
+        how = Provenance(CacheState.MISS, upstream_status=200, upstream_seconds=self.clock.seconds() - begun)
+        return FileAnswer(length_of(fetched.headers), known.sha256, None, how)
+
+    async def _pass_through(self, known: Known, asker: Asker) -> FileAnswer | None:
+        """A small range of a large file, straight from upstream; None when it must become a transfer after all."""
+        if asker.if_range and asker.if_range != f'"sha256:{known.sha256}"':
+            return None
+        begun = self.clock.seconds()
+        fetched = await self.transfers.fetch(known, asker.client, range_=asker.range)
+        part = relayed_part(fetched.headers.get("content-range", ""), asker.range) if fetched.status == 206 else None
+        if part is None or part[2] <= LARGE_FILE:
+            fetched.body.abandon()
+            return None
+        first, last, whole = part
+        seconds = self.clock.seconds() - begun
+        how = Provenance(CacheState.BYPASS, upstream_status=206, upstream_seconds=seconds)
+        source = RelaySource(fetched.body, {}, last - first + 1)
+        return FileAnswer(whole, known.sha256, source, how, (first, last))
+
+    async def _transferred(self, route: FileRoute, known: Known, asker: Asker) -> FileAnswer:
+        """The body of the one transfer that all who ask share."""
+        begun = self.clock.seconds()
+        # It may have been published while the page was read; then no transfer is under way any more.
+        stored = await self._stored(route, asker)
+        if stored is not None:
+            return stored
+        running = self.transfers.running(route.key)
+        collapsed = True
+        if running is None:
+            opening, collapsed = self.transfers.open(route, known, asker.client)
+            running = await opening
+        self.observer(Decided(route.key, "fetch", "joined a transfer" if collapsed else "not stored"))
+        return await self._follow(route, known, asker, running, collapsed, begun)
+
+    async def _follow(
+        self, route: FileRoute, known: Known, asker: Asker, opened: Opened, collapsed: bool, begun: float
+    ) -> FileAnswer:
+        seconds = self.clock.seconds() - begun
+        if opened.transfer is not None:
+            how = Provenance(
+                CacheState.MISS,
+                collapsed=collapsed,
+                stored=True,
+                upstream_status=opened.fetched.status,
+                upstream_seconds=seconds,
+            )
+            return FileAnswer(opened.length, opened.sha256, opened.transfer.source(), how)
+        relay = opened.claim()
+        if relay is None:
+            fetched = await self.transfers.fetch(known, asker.client)
+            relay = RelaySource(fetched.body, known.hashes, fetched.body.length)
+        how = Provenance(CacheState.MISS, upstream_status=opened.fetched.status, upstream_seconds=seconds)
+        return FileAnswer(relay.length, opened.sha256, relay, how)
+
+    async def _made(self, route: FileRoute, known: Known, asker: Asker, error: Absent | UpstreamFailed) -> FileAnswer:
+        """What upstream announced but doesn't deliver, made from the file that it accompanies; else the failure."""
+        file = await self.companions.make(route, known)
+        answer = await self._at_rest(file, asker, CacheState.MISS) if file is not None else None
+        if answer is not None:
+            return answer
+        if isinstance(error, Absent) and not known.named:
+            self._absent.add(route.key, self.clock.seconds() + self.not_found_ttl)
+        if isinstance(error, Absent) and route.companion_of and known.named and known.announced:
+            raise Unavailable(f"{route.name}: announced, but upstream does not have it") from error
+        raise error

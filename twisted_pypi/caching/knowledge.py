@@ -1,0 +1,92 @@
+"""What is known of a file before it is fetched: who named it, its digest and its size.
+
+Laws: an index's own page rules what its files are; no other index's page replaces that; a digest in the path counts
+only where no page names the file; a file that no page names is fetched only from an origin the operator configured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from attrs import define, field, frozen
+
+from twisted_pypi.errors import CacheError, Forbidden
+from twisted_pypi.interfaces import Facts, Pages
+from twisted_pypi.model import Asker, FileLink, FileRoute, NamedLink
+
+Permits = Callable[[str, str], bool]
+"""Whether pages of the index (first argument) may name files at the URL (second)."""
+
+
+@frozen
+class Known:
+    """What is known of one file. `named`: a page of `index` named `url`; `announced`: and so its `.metadata`."""
+
+    url: str
+    index: str
+    hashes: Mapping[str, str] = field(factory=dict)
+    size: int | None = None
+    named: bool = False
+    announced: bool = True
+
+    @property
+    def sha256(self) -> str:
+        """The announced SHA-256, "" if there is none."""
+        return self.hashes.get("sha256", "")
+
+
+@define
+class Knowledge:
+    """Looks files up in what pages said, reading the project's page where nothing is recorded yet."""
+
+    facts: Facts
+    pages: Pages
+    permits: Permits
+
+    async def of(self, route: FileRoute, client: str) -> Known:
+        """What is known of the route's file. Raises `Forbidden` when it may not be fetched at all."""
+        link = await self._link(route) or await self._link_from_page(route, client)
+        if link is not None:
+            return _of_companion(route, link) if route.companion_of else _of_link(link)
+        if not route.open:
+            raise Forbidden(
+                f"no page names {route.name!r} at this address: if its host is to be trusted, add it with --file-host"
+            )
+        return Known(route.url, route.index or route.indexes[-1], route.path_hashes)
+
+    async def _link(self, route: FileRoute) -> NamedLink | None:
+        """The link of the first index in order whose page named the file."""
+        said = {named.index: named for named in await self.facts.links(route.companion_of or route.key)}
+        wanted = (route.index,) if route.index is not None else route.indexes
+        link = next((said[index] for index in wanted if index in said), None)
+        if link is not None and not self.permits(link.index, link.link.url):
+            raise Forbidden(f"{route.name!r} is at a host that its index may not name: allow it with --file-host")
+        return link
+
+    async def _link_from_page(self, route: FileRoute, client: str) -> NamedLink | None:
+        if route.pages is None:
+            return None
+        try:
+            await self.pages.answer(route.pages, Asker(client))
+        except CacheError:
+            return None
+        return await self._link(route)
+
+
+def _of_link(named: NamedLink) -> Known:
+    link = named.link
+    return Known(link.url, named.index, link.hashes, link.size, named=True)
+
+
+def _of_companion(route: FileRoute, named: NamedLink) -> Known:
+    """The `.metadata` of a named file (PEP 658): its URL is the file's, with the suffix before any query."""
+    link = named.link
+    url = _companion_url(link)
+    if link.metadata is None:
+        return Known(url, named.index, named=True, announced=False)
+    return Known(url, named.index, link.metadata, named=True)
+
+
+def _companion_url(link: FileLink) -> str:
+    path, question, query = link.url.partition("?")
+    return f"{path}.metadata{question}{query}"

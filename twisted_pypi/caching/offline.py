@@ -1,0 +1,43 @@
+"""Offline, a page lists only the files that are held: a client must not choose one that can't be had."""
+
+from __future__ import annotations
+
+import hashlib
+
+from twisted_pypi.interfaces import FileStore, PageStore, Workers
+from twisted_pypi.model import Document, PageAnswer, PageRoute, Provenance, Representation, StoredPage
+
+
+async def restricted(
+    route: PageRoute, page: StoredPage, provenance: Provenance, pages: PageStore, files: FileStore, workers: Workers
+) -> PageAnswer:
+    """The answer for `page` with only the files that `files` holds. Routes without `restrict` stay as they are."""
+    if route.restrict is None:
+        return PageAnswer(page, provenance)
+    first = page.representations[route.bodies[0], "identity"]
+    stored = await _whole(pages, page, first)
+    named: list[str] = []
+    await workers.run(route.restrict, stored, lambda keys: set(named.extend(keys) or ()))
+    held = await files.held(named)
+    document = await workers.run(route.restrict, stored, held.intersection)
+    made = await workers.run(_render, document, route.bodies)
+    representations = {(made_of.body, made_of.encoding): made_of for made_of, _ in made}
+    bodies = {(made_of.body, made_of.encoding): body for made_of, body in made}
+    return PageAnswer(StoredPage(page.meta, page.validated_at, representations), provenance, bodies)
+
+
+def _render(document: Document, names: tuple[str, ...]) -> list[tuple[Representation, bytes]]:
+    bodies = [(name, b"".join(document.render(name))) for name in names]
+    return [
+        (Representation(name, "identity", hashlib.sha256(body).hexdigest(), len(body)), body) for name, body in bodies
+    ]
+
+
+async def _whole(pages: PageStore, page: StoredPage, representation: Representation) -> bytes:
+    body = await pages.body(page, representation)
+    if isinstance(body, bytes):
+        return body
+    try:
+        return body.read(0, representation.length)
+    finally:
+        body.close()

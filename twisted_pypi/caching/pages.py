@@ -1,0 +1,283 @@
+"""Pages: small, mutable, revalidated; one shared fetch for all who ask, stale copies when upstream can't answer.
+
+One request: what is stored (`_copy`) → `freshness.plan` → serve, or wait for the shared fetch → `freshness.settle`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from attrs import define, evolve, field, frozen
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_pypi.caching.negatives import Expiring
+from twisted_pypi.caching.offline import restricted
+from twisted_pypi.caching.refresh import Asked, Refresher
+from twisted_pypi.errors import Absent, Unavailable
+from twisted_pypi.events import Decided, OwnerAbsent
+from twisted_pypi.fetching.singleflight import Singleflight
+from twisted_pypi.http import freshness
+from twisted_pypi.http.freshness import Circumstances, Copy, Outcome, Step, Verdict
+from twisted_pypi.interfaces import Observer, Store, Upstream, Workers
+from twisted_pypi.model import (
+    Asker,
+    ByteSource,
+    CacheState,
+    PageAnswer,
+    PageRoute,
+    PageSource,
+    Provenance,
+    Representation,
+    StoredPage,
+)
+
+BUDGET = 12.0
+"""Seconds within which a waiting client has a first byte or a 503 (pip gives up after 15)."""
+
+INSIST_INTERVAL = 10.0
+"""Seconds in which a client's `no-cache` revalidates a page at most once."""
+
+
+@frozen
+class PagePolicy:
+    """How pages are kept fresh; durations in seconds."""
+
+    stale_wait: float = 1.0
+    max_stale: float | None = None
+    offline: bool = False
+
+
+@frozen
+class _Held:
+    """What is stored for a route: the source it came from, the page, and how fresh it is."""
+
+    source: PageSource
+    page: StoredPage
+    copy: Copy
+
+
+@define
+class CachedPages:
+    """`interfaces.Pages` over a store and an upstream."""
+
+    store: Store
+    upstream: Upstream
+    refresher: Refresher
+    workers: Workers
+    observer: Observer
+    clock: IReactorTime
+    policy: PagePolicy = PagePolicy()
+    _flights: Singleflight[Asked] = field(factory=Singleflight, init=False)
+    _absent: Expiring = field(factory=Expiring, init=False)
+    _insisted: Expiring = field(factory=Expiring, init=False)
+    _owners: dict[str, str] = field(factory=dict, init=False)
+
+    # -- what `web` calls ----------------------------------------------------------------------------------------
+
+    def ready(self, route: PageRoute, asker: Asker) -> PageAnswer | None:
+        """A fresh page that is in memory. No Deferred, no thread, no SQL."""
+        if asker.no_cache or self.policy.offline:
+            return None
+        source = self._only_source(route)
+        page = self.store.pages.hot(source.key) if source is not None else None
+        if source is None or page is None:
+            return None
+        left = self._copy_of(source, page).ttl_left
+        return PageAnswer(page, Provenance(CacheState.HIT, ttl=left)) if left > 0 else None
+
+    def ready_body(self, answer: PageAnswer, representation: Representation) -> bytes | None:
+        """The body, if it is in memory."""
+        return self.store.pages.hot_body(answer.page, representation)
+
+    async def body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource:
+        """The body. Raises `LookupError` when the page was replaced meanwhile."""
+        if answer.restricted:
+            return answer.restricted[representation.body, representation.encoding]
+        return await self.store.pages.body(answer.page, representation)
+
+    async def answer(self, route: PageRoute, asker: Asker) -> PageAnswer:
+        """The page, as `freshness` decides. Raises `Absent` or `Unavailable`."""
+        self._refuse_absent(route, asker)
+        sources = await self._candidates(route)
+        held = await self._held(sources)
+        plan = freshness.plan(held.copy if held else None, self._circumstances(route, held, asker))
+        self.observer(Decided(route.key, plan.step.name.lower(), plan.reason))
+        if plan.step is Step.REFUSE:
+            raise Unavailable(f"{route.name or route.key}: offline, and not in the cache", retry_after=None)
+        if plan.step is Step.SERVE and held is not None:
+            return await self._serve(route, held, Provenance(plan.state))
+        return await self._fetched(route, sources, held, plan.wait, asker)
+
+    async def expire(self, route: PageRoute) -> None:
+        """Make the stored pages stale, and forget who owns the name and that it was absent."""
+        self._absent.discard(route.key)
+        for source in route.sources:
+            await self.store.pages.expire(source.key)
+        if route.owner is not None:
+            self._owners.pop(route.owner, None)
+            await self.store.facts.forget_owner(route.owner)
+
+    def stop(self) -> None:
+        """Give up the fetches under way."""
+        self._flights.cancel_all()
+
+    # -- what is stored ------------------------------------------------------------------------------------------
+
+    def _refuse_absent(self, route: PageRoute, asker: Asker) -> None:
+        if not asker.no_cache and not self.policy.offline and self._absent.left(route.key, self.clock.seconds()):
+            self.observer(Decided(route.key, "absent", "upstream said so a moment ago"))
+            raise _absence(route)
+
+    def _only_source(self, route: PageRoute) -> PageSource | None:
+        """The source that is known in memory to answer alone."""
+        if len(route.sources) == 1:
+            return route.sources[0]
+        owner = self._owners.get(route.owner or "")
+        return next((source for source in route.sources if source.index == owner), None)
+
+    async def _candidates(self, route: PageRoute) -> tuple[PageSource, ...]:
+        """The sources to ask: the owner alone, if the name has one among those configured."""
+        if route.owner is None or len(route.sources) == 1:
+            return route.sources
+        if route.owner not in self._owners:
+            owner = await self.store.facts.owner(route.owner)
+            if owner is None:
+                return route.sources
+            self._remember_owner(route.owner, owner)
+        only = self._only_source(route)
+        return route.sources if only is None else (only,)
+
+    def _remember_owner(self, name: str, index: str) -> None:
+        if len(self._owners) >= 100_000:
+            self._owners.clear()
+        self._owners[name] = index
+
+    async def _held(self, sources: tuple[PageSource, ...]) -> _Held | None:
+        for source in sources:
+            page = await self.store.pages.get(source.key)
+            if page is not None:
+                return _Held(source, page, self._copy_of(source, page))
+        return None
+
+    def _copy_of(self, source: PageSource, page: StoredPage) -> Copy:
+        return Copy(self.clock.seconds() - page.validated_at, source.ttl, self.policy.max_stale)
+
+    def _circumstances(self, route: PageRoute, held: _Held | None, asker: Asker) -> Circumstances:
+        insist = asker.no_cache and held is not None and self._may_insist(route)
+        expired = held is not None and (insist or not held.copy.fresh)
+        refreshing = self._flights.running(route.key)
+        return Circumstances(
+            offline=self.policy.offline,
+            down=expired and not refreshing and held is not None and self._is_down(held.source),
+            refreshing=refreshing,
+            insist=insist,
+            stale_wait=self.policy.stale_wait,
+        )
+
+    def _is_down(self, source: PageSource) -> bool:
+        return not self.policy.offline and self.upstream.is_down(source.url)
+
+    def _may_insist(self, route: PageRoute) -> bool:
+        now = self.clock.seconds()
+        if self._insisted.left(route.key, now):
+            return False
+        self._insisted.add(route.key, now + INSIST_INTERVAL)
+        return True
+
+    # -- asking upstream -----------------------------------------------------------------------------------------
+
+    async def _fetched(
+        self,
+        route: PageRoute,
+        sources: tuple[PageSource, ...],
+        held: _Held | None,
+        wait: float | None,
+        asker: Asker,
+    ) -> PageAnswer:
+        collapsed = self._flights.running(route.key)
+        begun = self.clock.seconds()
+        flight = self._flights.do(route.key, partial(self._ask, route, sources, asker.client))
+        asked = await self._within(flight, BUDGET if wait is None else wait)
+        verdict, state = freshness.settle(held.copy if held else None, asked.outcome)
+        how = Provenance(
+            state,
+            collapsed=collapsed,
+            upstream_status=asked.status,
+            upstream_seconds=self.clock.seconds() - begun,
+            detail=asked.failure.reason if asked.failure else "",
+            parent=asked.parent,
+        )
+        if verdict is Verdict.ABSENT:
+            raise _absence(route)
+        if verdict is Verdict.NEW and asked.page is not None:
+            return await self._serve(route, self._hold(route, asked.page), how)
+        if verdict is Verdict.COPY and held is not None:
+            page = asked.page if asked.outcome is Outcome.NOT_MODIFIED and asked.page else held.page
+            return await self._serve(route, self._hold(route, page), how)
+        raise _unavailable(route, asked)
+
+    async def _within(self, flight: Deferred[Asked], seconds: float) -> Asked:
+        """The flight's result, or LATE; the flight goes on without this waiter then."""
+        flight.addTimeout(seconds, self.clock)
+        try:
+            return await flight
+        except defer.TimeoutError:
+            return Asked(Outcome.LATE)
+
+    async def _ask(self, route: PageRoute, sources: tuple[PageSource, ...], client: str) -> Asked:
+        """Ask the sources in order until one has the page or fails: down is not absent."""
+        asked = Asked(Outcome.ABSENT)
+        for source in sources:
+            copy = await self.store.pages.get(source.key)
+            asked = await self.refresher.ask(route, source, copy, client)
+            if asked.page is not None:
+                await self._own(route, source)
+            if asked.outcome is not Outcome.ABSENT:
+                break
+        self._note_absence(route, sources, asked)
+        return asked
+
+    async def _own(self, route: PageRoute, source: PageSource) -> None:
+        if route.owner is not None and len(route.sources) > 1 and route.owner not in self._owners:
+            self._remember_owner(route.owner, source.index)
+            await self.store.facts.set_owner(route.owner, source.index)
+
+    def _note_absence(self, route: PageRoute, sources: tuple[PageSource, ...], asked: Asked) -> None:
+        if asked.outcome is not Outcome.ABSENT:
+            self._absent.discard(route.key)
+            return
+        ttl = min(source.not_found_ttl for source in sources)
+        self._absent.add(route.key, self.clock.seconds() + ttl)
+        if len(sources) < len(route.sources):
+            self.observer(OwnerAbsent(route.name, sources[0].index))
+
+    # -- serving -------------------------------------------------------------------------------------------------
+
+    def _hold(self, route: PageRoute, page: StoredPage) -> _Held:
+        source = next(source for source in route.sources if source.key == page.meta.key)
+        return _Held(source, page, self._copy_of(source, page))
+
+    async def _serve(self, route: PageRoute, held: _Held, how: Provenance) -> PageAnswer:
+        how = evolve(how, ttl=held.copy.ttl_left)
+        if not self.policy.offline:
+            return PageAnswer(held.page, how)
+        return await restricted(route, held.page, how, self.store.pages, self.store.files, self.workers)
+
+
+def _absence(route: PageRoute) -> Absent:
+    return Absent(f"{route.name or route.key}: no configured index has it")
+
+
+def _unavailable(route: PageRoute, asked: Asked) -> Unavailable:
+    what = route.name or route.key
+    if asked.failure is None:
+        return Unavailable(f"{what}: upstream did not answer in time")
+    return Unavailable(f"{what}: upstream {asked.failure.reason}", retry_after=_retry_after(asked))
+
+
+def _retry_after(asked: Asked) -> int:
+    """Upstream's own wish, at most 30 s; else a short one that pip sleeps through."""
+    wish = asked.failure.retry_after if asked.failure else None
+    return 2 if wish is None else max(1, min(wish, 30))

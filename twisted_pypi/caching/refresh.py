@@ -1,0 +1,133 @@
+"""Asking upstream for one page and storing what it said.
+
+The answer is a value (`Asked`), never an exception: a page route decides what a failure means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from attrs import define, field, frozen
+
+from twisted_pypi.errors import UpstreamFailed
+from twisted_pypi.events import PageRegressed, PageRejected
+from twisted_pypi.fetching.body import read_decoded
+from twisted_pypi.http.freshness import Outcome, believes
+from twisted_pypi.interfaces import Fetched, Observer, PageStore, Upstream, Workers
+from twisted_pypi.model import Document, FetchRequest, PageBody, PageMeta, PageRoute, PageSource, StoredPage
+from twisted_pypi.urls import without_secrets
+
+VERSION_HEADER = "x-pypi-last-serial"
+
+
+@frozen
+class Asked:
+    """What came of asking one source. `page` is the stored page for NEW, NOT_MODIFIED and OLDER."""
+
+    outcome: Outcome
+    page: StoredPage | None = None
+    status: int | None = None
+    seconds: float | None = None
+    failure: UpstreamFailed | None = None
+    parent: str = ""
+
+
+@define
+class Refresher:
+    """Fetches, interprets and stores pages. `scratch` makes an empty binary file for a body (bounded in memory)."""
+
+    upstream: Upstream
+    store: PageStore
+    workers: Workers
+    observer: Observer
+    now: Callable[[], float]
+    scratch: Callable[[], BinaryIO]
+    _regressed: dict[str, float] = field(factory=dict, init=False)
+
+    async def ask(self, route: PageRoute, source: PageSource, copy: StoredPage | None, client: str) -> Asked:
+        """One source's answer, stored if it is a page. `copy` is what is stored for this very source."""
+        conditions = _conditions(copy) if copy is not None and copy.meta.url == source.url else {}
+        request = FetchRequest(source.url, source.index, source.accept, conditions, client)
+        try:
+            fetched = await self.upstream.fetch(request)
+            return await self._interpret(route, source, copy if conditions else None, copy, fetched)
+        except UpstreamFailed as failure:
+            return Asked(Outcome.FAILED, status=failure.status, failure=failure)
+
+    async def _interpret(
+        self,
+        route: PageRoute,
+        source: PageSource,
+        asked_about: StoredPage | None,
+        copy: StoredPage | None,
+        fetched: Fetched,
+    ) -> Asked:
+        parent = fetched.headers.get("cache-status", "")
+        if fetched.status == 200:
+            page, outcome = await self._take(route, source, copy, fetched)
+            return Asked(outcome, page, 200, fetched.seconds, parent=parent)
+        fetched.body.abandon()
+        if fetched.status == 304 and asked_about is not None:
+            page = await self.store.confirm(asked_about, self.now())
+            return Asked(Outcome.NOT_MODIFIED, page, 304, fetched.seconds, parent=parent)
+        if fetched.status in source.absent_status:
+            return Asked(Outcome.ABSENT, None, fetched.status, fetched.seconds, parent=parent)
+        url = without_secrets(source.url)
+        raise UpstreamFailed(f"answered {fetched.status}", url, fetched.status)
+
+    async def _take(
+        self, route: PageRoute, source: PageSource, copy: StoredPage | None, fetched: Fetched
+    ) -> tuple[StoredPage, Outcome]:
+        with self.scratch() as stream:
+            await read_decoded(fetched.body, fetched.headers.get("content-encoding", ""), route.max_body, stream)
+            stream.seek(0)
+            content_type = fetched.headers.get("content-type", "")
+            body = PageBody(stream, content_type, fetched.url, fetched.body.delimited)
+            try:
+                document = await self.workers.run(source.interpret, body)
+                meta = self._meta(source, document, fetched)
+                if copy is not None and not self._believes(copy.meta, meta):
+                    return copy, Outcome.OLDER
+                return await self.store.put(meta, document, route.bodies), Outcome.NEW
+            except (ValueError, RecursionError) as error:
+                url = without_secrets(source.url)
+                self.observer(PageRejected(url, str(error)))
+                raise UpstreamFailed(f"sent no usable page: {error}", url, fetched.status) from error
+
+    def _meta(self, source: PageSource, document: Document, fetched: Fetched) -> PageMeta:
+        header = fetched.headers.get(VERSION_HEADER, "")
+        version = int(header) if header.isascii() and header.isdecimal() and len(header) < 19 else document.version
+        return PageMeta(
+            key=source.key,
+            index=source.index,
+            url=source.url,
+            etag=fetched.headers.get("etag", ""),
+            last_modified=fetched.headers.get("last-modified", ""),
+            version=version,
+            fetched_at=self.now(),
+        )
+
+    def _believes(self, ours: PageMeta, theirs: PageMeta) -> bool:
+        """Whether `theirs` may replace `ours`: a mirror that lags behind must not take releases away again."""
+        same_url = ours.url == theirs.url
+        since = self._regressed.get(ours.key, self.now())
+        if not same_url or believes(ours.version, theirs.version, self.now() - since):
+            regressed = self._regressed.pop(ours.key, None) is not None
+            if regressed and ours.version and theirs.version and theirs.version < ours.version:
+                self.observer(PageRegressed(without_secrets(ours.url), ours.version, theirs.version, accepted=True))
+            return True
+        if ours.key not in self._regressed and ours.version and theirs.version:
+            self.observer(PageRegressed(without_secrets(ours.url), ours.version, theirs.version, accepted=False))
+        self._regressed[ours.key] = since
+        return False
+
+
+def _conditions(copy: StoredPage) -> dict[str, str]:
+    """The conditional headers for what we have (RFC 9110, 13.1). Both, when upstream gave both."""
+    conditions = {}
+    if copy.meta.etag:
+        conditions["If-None-Match"] = copy.meta.etag
+    if copy.meta.last_modified:
+        conditions["If-Modified-Since"] = copy.meta.last_modified
+    return conditions

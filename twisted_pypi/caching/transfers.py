@@ -1,0 +1,147 @@
+"""Downloads that belong to the cache: one for all who ask, whoever asked first and whoever leaves."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from twisted_pypi.caching.knowledge import Known
+from twisted_pypi.errors import Absent, UpstreamFailed
+from twisted_pypi.events import StoreTrouble, TransferEnded, TransferStarted
+from twisted_pypi.fetching.singleflight import Singleflight
+from twisted_pypi.fetching.transfer import RelaySource, Transfer, TransferResult
+from twisted_pypi.interfaces import Fetched, FileStore, Observer, Upstream
+from twisted_pypi.model import ByteSource, FetchRequest, FileRoute, StoredFile
+from twisted_pypi.urls import without_secrets
+
+log = Logger()
+
+
+UNCLAIMED = 15.0
+"""Seconds after which a body that passes through, and that nobody claimed, is given up."""
+
+
+@define
+class Opened:
+    """A body on its way: growing on disk for all (`transfer`), or passing through for the one who claims it."""
+
+    fetched: Fetched
+    length: int | None
+    sha256: str
+    transfer: Transfer | None = None
+    _relay: ByteSource | None = None
+
+    def claim(self) -> ByteSource | None:
+        """The body that passes through; None for everybody but the first."""
+        relay, self._relay = self._relay, None
+        return relay
+
+    def give_up(self) -> None:
+        """Close what nobody claimed."""
+        relay = self.claim()
+        if relay is not None:
+            relay.close()
+
+
+@define
+class Transfers:
+    """Starts transfers, at most one a key, and publishes what they bring."""
+
+    upstream: Upstream
+    store: FileStore
+    observer: Observer
+    clock: IReactorTime
+    _opening: Singleflight[Opened] = field(factory=Singleflight, init=False)
+    _running: dict[str, Opened] = field(factory=dict, init=False)
+    _tasks: dict[str, Deferred[None]] = field(factory=dict, init=False)
+
+    def running(self, key: str) -> Opened | None:
+        """The transfer of this key that is under way."""
+        return self._running.get(key)
+
+    def has(self, key: str) -> bool:
+        """Whether a transfer of this key is under way or being opened."""
+        return key in self._running or self._opening.running(key)
+
+    def open(self, route: FileRoute, known: Known, client: str) -> tuple[Deferred[Opened], bool]:
+        """Start or join the transfer; fires once upstream's headers are in. And whether it was joined."""
+        joined = self._opening.running(route.key)
+        return self._opening.do(route.key, partial(self._open, route, known, client)), joined
+
+    async def fetch(self, known: Known, client: str, method: str = "GET", range_: str = "") -> Fetched:
+        """One upstream request for the file. Raises `Absent` for 404 and 410, else `UpstreamFailed`."""
+        headers = {"Range": range_} if range_ else {}
+        request = FetchRequest(
+            known.url, known.index, headers=headers, client=client, method=method, file=True, named=known.named
+        )
+        fetched = await self.upstream.fetch(request)
+        if fetched.status in (200, 206) and (fetched.status == 200 or range_):
+            return fetched
+        fetched.body.abandon()
+        if fetched.status in (404, 410):
+            raise Absent(f"upstream has no such file (answered {fetched.status})")
+        raise UpstreamFailed(f"answered {fetched.status}", without_secrets(known.url), fetched.status)
+
+    async def stop(self) -> None:
+        """Break off what is under way; the clients see broken transfers."""
+        self._opening.cancel_all()
+        for task in list(self._tasks.values()):
+            task.cancel()
+
+    async def _open(self, route: FileRoute, known: Known, client: str) -> Opened:
+        fetched = await self.fetch(known, client)
+        length = fetched.body.length
+        try:
+            into = await self.store.begin(route.key, length if length is not None else known.size, tuple(known.hashes))
+        except BaseException:
+            fetched.body.abandon()
+            raise
+        if into is None:
+            opened = Opened(fetched, length, known.sha256, relay=RelaySource(fetched.body, known.hashes, length))
+            self.clock.callLater(UNCLAIMED, opened.give_up)
+            return opened
+        url = without_secrets(known.url)
+        transfer = Transfer(fetched.body, into, known.hashes, length, self.observer, url)
+        opened = Opened(fetched, length, known.sha256, transfer)
+        self._running[route.key] = opened
+        self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer))
+        return opened
+
+    async def _carry(self, route: FileRoute, known: Known, opened: Opened, transfer: Transfer) -> None:
+        """Receive, release to the clients, publish. Failures are events: every client already saw its own."""
+        url = without_secrets(known.url)
+        self.observer(TransferStarted(url))
+        stored, reason = False, ""
+        try:
+            result = await transfer.receive()
+            await transfer.partial.publish(_record(route, known, opened.fetched, result))
+            stored = True
+        except UpstreamFailed as failure:
+            reason = failure.reason
+        except OSError as error:
+            reason = str(error)
+            self.observer(StoreTrouble("publish", f"{url}: {error}"))
+        except Exception as error:
+            reason = repr(error)
+            log.failure("transfer of {url}", url=url)
+        finally:
+            self._running.pop(route.key, None)
+            self._tasks.pop(route.key, None)
+            self.observer(TransferEnded(url, transfer.partial.size, stored, reason))
+
+
+def _record(route: FileRoute, known: Known, fetched: Fetched, result: TransferResult) -> StoredFile:
+    return StoredFile(
+        key=route.key,
+        index=known.index,
+        size=result.size,
+        sha256=result.sha256,
+        verified=result.verified,
+        etag=fetched.headers.get("etag", ""),
+        last_modified=fetched.headers.get("last-modified", ""),
+        hashes=known.hashes,
+    )
