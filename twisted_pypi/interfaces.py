@@ -121,6 +121,13 @@ class FileStore(Protocol):
     async def held(self, keys: list[str]) -> set[str]:
         """Which of `keys` are stored."""
 
+    async def confirm(self, file: StoredFile, hashes: Mapping[str, str]) -> StoredFile | None:
+        """The record, now `verified`, of a file that is what `hashes` announce; else it is dropped, and None.
+
+        A file with `sha256` "" (it was found on disk, not stored by us) can't be opened before that. With no known
+        algorithm in `hashes` nothing can be told: None, and the file stays as it is.
+        """
+
 
 class Facts(Protocol):
     """What pages said, and who owns which name: small, durable, outliving the pages."""
@@ -233,5 +240,5 @@ class Mount(Protocol):
         Raises `Absent`, `BadPath` or `Forbidden`.
         """
 
-    def keys_of(self, name: str) -> tuple[str, ...]:
-        """The page keys that a purge of `name` means."""
+    def pages_of(self, name: str) -> tuple[PageRoute, ...]:
+        """The pages that a purge of `name` means. Raises `Absent` for what can't be a name here."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -22,7 +22,6 @@ from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, 
 from twisted_pypi.caching.transfers import Opened, Transfers
 from twisted_pypi.errors import Absent, Unavailable, UpstreamFailed
 from twisted_pypi.events import Decided
-from twisted_pypi.fetching.transfer import RelaySource
 from twisted_pypi.interfaces import FileStore, Observer
 from twisted_pypi.model import Asker, CacheState, FileAnswer, FileRoute, Provenance, StoredFile
 
@@ -136,7 +135,7 @@ class CachedFiles:
         first, last, whole = part
         seconds = self.clock.seconds() - begun
         how = Provenance(CacheState.BYPASS, upstream_status=206, upstream_seconds=seconds)
-        source = RelaySource(fetched.body, {}, last - first + 1)
+        source = self.transfers.relay(fetched, evolve(known, hashes={}), last - first + 1)
         return FileAnswer(whole, known.sha256, source, how, (first, last))
 
     async def _transferred(self, route: FileRoute, known: Known, asker: Asker) -> FileAnswer:
@@ -170,7 +169,7 @@ class CachedFiles:
         relay = opened.claim()
         if relay is None:
             fetched = await self.transfers.fetch(known, asker.client)
-            relay = RelaySource(fetched.body, known.hashes, fetched.body.length)
+            relay = self.transfers.relay(fetched, known, fetched.body.length)
         how = Provenance(CacheState.MISS, upstream_status=opened.fetched.status, upstream_seconds=seconds)
         return FileAnswer(relay.length, opened.sha256, relay, how)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from twisted_pypi.interfaces import FileStore, PageStore, Workers
 from twisted_pypi.model import Document, PageAnswer, PageRoute, Provenance, Representation, StoredPage
+
+Restrict = Callable[[bytes, Callable[[list[str]], set[str]]], Document]
 
 
 async def restricted(
@@ -14,16 +17,31 @@ async def restricted(
     """The answer for `page` with only the files that `files` holds. Routes without `restrict` stay as they are."""
     if route.restrict is None:
         return PageAnswer(page, provenance)
-    first = page.representations[route.bodies[0], "identity"]
-    stored = await _whole(pages, page, first)
-    named: list[str] = []
-    await workers.run(route.restrict, stored, lambda keys: set(named.extend(keys) or ()))
-    held = await files.held(named)
+    stored = await _first_body(route, page, pages)
+    held = await files.held(await _named(route.restrict, stored, workers))
     document = await workers.run(route.restrict, stored, held.intersection)
     made = await workers.run(_render, document, route.bodies)
     representations = {(made_of.body, made_of.encoding): made_of for made_of, _ in made}
     bodies = {(made_of.body, made_of.encoding): body for made_of, body in made}
     return PageAnswer(StoredPage(page.meta, page.validated_at, representations), provenance, bodies)
+
+
+async def files_named(route: PageRoute, page: StoredPage, pages: PageStore, workers: Workers) -> list[str]:
+    """The keys of the files that a stored page names."""
+    if route.restrict is None:
+        return []
+    return await _named(route.restrict, await _first_body(route, page, pages), workers)
+
+
+async def _named(restrict: Restrict, stored: bytes, workers: Workers) -> list[str]:
+    named: list[str] = []
+
+    def note(keys: list[str]) -> set[str]:
+        named.extend(keys)
+        return set()
+
+    await workers.run(restrict, stored, note)
+    return named
 
 
 def _render(document: Document, names: tuple[str, ...]) -> list[tuple[Representation, bytes]]:
@@ -33,7 +51,8 @@ def _render(document: Document, names: tuple[str, ...]) -> list[tuple[Representa
     ]
 
 
-async def _whole(pages: PageStore, page: StoredPage, representation: Representation) -> bytes:
+async def _first_body(route: PageRoute, page: StoredPage, pages: PageStore) -> bytes:
+    representation = page.representations[route.bodies[0], "identity"]
     body = await pages.body(page, representation)
     if isinstance(body, bytes):
         return body

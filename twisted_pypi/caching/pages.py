@@ -110,14 +110,16 @@ class CachedPages:
             return await self._serve(route, held, Provenance(plan.state))
         return await self._fetched(route, sources, held, plan.wait, asker)
 
-    async def expire(self, route: PageRoute) -> None:
-        """Make the stored pages stale, and forget who owns the name and that it was absent."""
+    async def expire(self, route: PageRoute) -> int:
+        """Make the stored pages stale (how many), and forget who owns the name and that it was absent."""
         self._absent.discard(route.key)
-        for source in route.sources:
-            await self.store.pages.expire(source.key)
         if route.owner is not None:
             self._owners.pop(route.owner, None)
             await self.store.facts.forget_owner(route.owner)
+        stored = [source.key for source in route.sources if await self.store.pages.get(source.key) is not None]
+        for key in stored:
+            await self.store.pages.expire(key)
+        return len(stored)
 
     def stop(self) -> None:
         """Give up the fetches under way."""

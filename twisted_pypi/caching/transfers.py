@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from twisted_pypi.caching.knowledge import Known
@@ -101,7 +102,7 @@ class Transfers:
             fetched.body.abandon()
             raise
         if into is None:
-            opened = Opened(fetched, length, known.sha256, relay=RelaySource(fetched.body, known.hashes, length))
+            opened = Opened(fetched, length, known.sha256, relay=self.relay(fetched, known, length))
             self.clock.callLater(UNCLAIMED, opened.give_up)
             return opened
         url = without_secrets(known.url)
@@ -111,17 +112,25 @@ class Transfers:
         self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer))
         return opened
 
+    def relay(self, fetched: Fetched, known: Known, length: int | None) -> RelaySource:
+        """The body, passed straight to one client and checked on the way."""
+        return RelaySource(fetched.body, known.hashes, length, without_secrets(known.url), self.observer)
+
     async def _carry(self, route: FileRoute, known: Known, opened: Opened, transfer: Transfer) -> None:
         """Receive, release to the clients, publish. Failures are events: every client already saw its own."""
         url = without_secrets(known.url)
         self.observer(TransferStarted(url))
         stored, reason = False, ""
         try:
+            # Those who wait for the headers take their sources first: a short body may be published in this turn.
+            await deferLater(self.clock, 0)
             result = await transfer.receive()
             await transfer.partial.publish(_record(route, known, opened.fetched, result))
             stored = True
         except UpstreamFailed as failure:
             reason = failure.reason
+        except CancelledError:
+            reason = "stopped"
         except OSError as error:
             reason = str(error)
             self.observer(StoreTrouble("publish", f"{url}: {error}"))
@@ -131,6 +140,9 @@ class Transfers:
         finally:
             self._running.pop(route.key, None)
             self._tasks.pop(route.key, None)
+            opened.fetched.body.abandon()
+            if not stored:
+                await transfer.partial.abandon()
             self.observer(TransferEnded(url, transfer.partial.size, stored, reason))
 
 

@@ -57,7 +57,7 @@ def _choose_form(forms: tuple[Form, ...], accept: str, wanted: str) -> Form:
     elements = _elements(accept)
     best, best_rank = forms[-1], (0.0, False)
     for form in reversed(forms):
-        quality, specificity = max(_match(media_type, elements) for media_type in form.media_types)
+        specificity, quality = max(_match(media_type, elements) for media_type in form.media_types)
         rank = (quality, specificity > _ANY)
         # Going backwards, an equal rank is an earlier form; among forms that only `*/*` covers the default stays.
         if quality > 0 and (rank > best_rank or (rank == best_rank and rank[1])):
@@ -65,14 +65,14 @@ def _choose_form(forms: tuple[Form, ...], accept: str, wanted: str) -> Form:
     return best
 
 
-def _match(media_type: str, elements: tuple[_Element, ...]) -> tuple[float, int]:
-    """The q-value that the closest matching range gives to a type, and how close that was; (0.0, -1) for none."""
+def _match(media_type: str, elements: tuple[_Element, ...]) -> tuple[int, float]:
+    """How close the closest matching range is to a type, and its q-value; (-1, 0.0) for none."""
     quality, closest = 0.0, -1
     for element in elements:
         specificity = _specificity(element, media_type)
         if specificity > closest:
             quality, closest = element.quality, specificity
-    return quality, closest
+    return closest, quality
 
 
 def _specificity(element: _Element, media_type: str) -> int:

@@ -1,0 +1,112 @@
+"""Purge, health, figures, access."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from e2e.clients import ask, links
+from e2e.daemon import Daemon, Start
+from e2e.packages import wheel
+from e2e.upstream import Upstream
+from e2e.waiting import wait_for
+
+PAGE = "/simple/app/"
+FILE = wheel("app")
+
+
+@pytest.fixture(autouse=True)
+def published(upstream: Upstream) -> None:
+    upstream.project("app", [FILE])
+
+
+def test_a_purge_expires_the_page_and_keeps_it_for_a_stale_answer(upstream: Upstream, daemon: Daemon) -> None:
+    ask(daemon, PAGE)
+    assert ask(daemon, "/cache/app", "DELETE").status in (200, 202, 204)
+    with upstream.down():
+        assert ask(daemon, PAGE).state == "STALE"
+
+
+def test_a_purge_of_the_project_list(upstream: Upstream, daemon: Daemon) -> None:
+    ask(daemon, "/simple/")
+    daemon.expire("list")
+    assert ask(daemon, "/simple/").state == "REVALIDATED"
+
+
+def test_a_purge_with_files_deletes_them(upstream: Upstream, daemon: Daemon) -> None:
+    (path,) = links(daemon, "app").values()
+    ask(daemon, path)
+    wait_for("the file is stored", lambda: daemon.stored(FILE.name))
+    daemon.expire("app", "?files=1")
+    assert daemon.stored(FILE.name) == []
+    assert ask(daemon, path).body == FILE.data
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}, {"Host": "mirror.example"}],
+    ids=["origin", "fetch site", "host"],
+)
+def test_a_purge_that_a_web_page_could_have_caused(headers: dict[str, str], upstream: Upstream, daemon: Daemon) -> None:
+    ask(daemon, PAGE)
+    assert ask(daemon, "/cache/app", "DELETE", **headers).status in (401, 403)
+    assert ask(daemon, PAGE).state == "HIT"
+
+
+def test_a_purge_with_a_token(start: Start) -> None:
+    daemon = start(PYPICACHE_ADMIN_TOKEN="open-sesame")
+    ask(daemon, PAGE)
+    assert ask(daemon, "/cache/app", "DELETE").status in (401, 403)
+    assert ask(daemon, "/cache/app", "DELETE", Authorization="Bearer wrong").status in (401, 403)
+    assert ask(daemon, "/cache/app", "DELETE", Authorization="Bearer open-sesame").status in (200, 202, 204)
+    assert "open-sesame" not in daemon.log
+
+
+def test_health_and_figures(upstream: Upstream, daemon: Daemon) -> None:
+    upstream.refuse()
+    assert ask(daemon, "/healthz").status == ask(daemon, "/readyz").status == 200
+    ask(daemon, PAGE)
+    metrics = ask(daemon, "/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert b"# TYPE pypicache_" in metrics.body
+    assert isinstance(ask(daemon, "/+status").json(), dict)
+
+
+def test_the_front_page_tells_people_what_to_configure(daemon: Daemon) -> None:
+    front = ask(daemon, "/")
+    assert front.headers["content-type"].startswith("text/html")
+    assert daemon.index_url.encode() in front.body
+
+
+def test_only_allowed_clients_are_served(start: Start) -> None:
+    daemon = start("--allow", "192.0.2.0/24")
+    assert ask(daemon, PAGE).status == 403
+    assert ask(daemon, "/healthz").status == 200
+
+
+def test_forwarded_addresses_are_believed_of_trusted_proxies_alone(start: Start) -> None:
+    distrustful = start("--allow", "192.0.2.0/24", name="distrustful")
+    assert ask(distrustful, PAGE, X_Forwarded_For="192.0.2.7").status == 403
+    trustful = start("--allow", "192.0.2.0/24", "--trusted-proxy", "127.0.0.1/32", name="trustful")
+    assert ask(trustful, PAGE, X_Forwarded_For="192.0.2.7").status == 200
+    assert ask(trustful, PAGE, X_Forwarded_For="203.0.113.7").status == 403
+
+
+def test_the_access_log_says_how_each_answer_came_about(daemon: Daemon) -> None:
+    ask(daemon, PAGE)
+    ask(daemon, PAGE)
+    daemon.wait_for_log(r"GET /simple/app/ HTTP/1\.1.* MISS ")
+    daemon.wait_for_log(r"GET /simple/app/ HTTP/1\.1.* HIT ")
+
+
+def test_the_access_log_can_be_rotated(start: Start) -> None:
+    daemon = start("--access-log", "access.log")
+    path = daemon.directory / "access.log"
+    ask(daemon, PAGE)
+    wait_for("the first line", lambda: path.exists() and PAGE in path.read_text())
+    path.rename(path.with_suffix(".1"))
+    daemon.signal(signal.SIGHUP)
+    wait_for("a new file", path.exists)
+    ask(daemon, "/simple/later/")
+    wait_for("the next line", lambda: "/simple/later/" in path.read_text())

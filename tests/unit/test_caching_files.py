@@ -1,0 +1,316 @@
+"""Files: one transfer for all, verified; what may be fetched; ranges, companions. In memory, on an injected clock."""
+
+from __future__ import annotations
+
+import hashlib
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_pypi.caching.companion import Companions
+from twisted_pypi.caching.files import CachedFiles
+from twisted_pypi.caching.knowledge import Knowledge
+from twisted_pypi.caching.pages import BUDGET, CachedPages
+from twisted_pypi.caching.refresh import Refresher
+from twisted_pypi.caching.transfers import Transfers
+from twisted_pypi.errors import Absent, Forbidden, Unavailable, UpstreamFailed
+from twisted_pypi.events import IntegrityFailed, TransferEnded
+from twisted_pypi.model import Asker, CacheState, FetchRequest, FileAnswer, FileLink, FileRoute
+from twisted_pypi.storage.memory import MemoryStore
+from unit.doubles import FakeBody, FakeFetched, FakeUpstream, InlineWorkers, answer, page_route, scratch, source
+
+BODY = b"wheel" * 20_000
+SHA256 = hashlib.sha256(BODY).hexdigest()
+URL = "https://files.example/packages/thing-1.0-py3-none-any.whl"
+
+
+def pieces(body: bytes = BODY, count: int = 4, length: int | None = None, **more) -> FakeFetched:
+    """The file, in a few pieces."""
+    step = -(-len(body) // count)
+    cut = [body[at : at + step] for at in range(0, len(body), step)]
+    return FakeFetched(200, {}, FakeBody(cut, len(body) if length is None else length, **more), "")
+
+
+class FilesCase(SynchronousTestCase):
+    """Files over a fake upstream and a store in memory. `main` may name files anywhere, `bound` only at its own."""
+
+    offline = False
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.events = []
+        self.upstream = FakeUpstream()
+        workers = InlineWorkers()
+        self.store = MemoryStore()
+        refresher = Refresher(self.upstream, self.store.pages, workers, self.events.append, self.clock.seconds, scratch)
+        pages = CachedPages(self.store, self.upstream, refresher, workers, self.events.append, self.clock)
+        knowledge = Knowledge(self.store.facts, pages, lambda index, url: index != "bound")
+        self.files = CachedFiles(
+            self.store.files,
+            knowledge,
+            Transfers(self.upstream, self.store.files, self.events.append, self.clock),
+            Companions(self.store.files, workers),
+            self.events.append,
+            self.clock,
+            self.offline,
+        )
+        self.route = FileRoute(URL, URL, "thing-1.0-py3-none-any.whl", "main", ("main",), open=True)
+
+    def ask(self, route: FileRoute | None = None, **asker) -> Deferred:
+        return Deferred.fromCoroutine(self.files.answer(route or self.route, Asker(**asker)))
+
+    def name(self, index: str = "main", digest: str = SHA256, **more) -> None:
+        """Have a page of the index name the file."""
+        link = FileLink(URL, {"sha256": digest}, **more)
+        self.successResultOf(Deferred.fromCoroutine(self.store.facts.record_link(index, link)))
+
+    def body_of(self, asked: Deferred) -> bytes:
+        self.clock.advance(0)
+        return self.whole(self.successResultOf(asked))
+
+    def whole(self, got: FileAnswer) -> bytes:
+        self.addCleanup(got.source.close)
+        self.assertIsNone(got.source.failure)
+        self.assertTrue(got.source.finished)
+        return got.source.read(0, len(BODY) + 1)
+
+    def deliver(self, fetched: FakeFetched) -> FetchRequest:
+        """Answer the oldest request that waits, and let the transfer run."""
+        request = self.upstream.answer(fetched)
+        self.clock.advance(0)
+        return request
+
+    def of_kind(self, kind: type) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class Sharing(FilesCase):
+    def test_all_who_ask_share_one_transfer(self) -> None:
+        self.name()
+        asked = [self.ask() for _ in range(20)]
+        self.assertEqual(len(self.upstream.requests), 1)
+        self.deliver(pieces())
+        for each in asked:
+            self.assertEqual(self.body_of(each), BODY)
+
+    def test_then_it_comes_from_the_store(self) -> None:
+        self.name()
+        first = self.ask()
+        self.deliver(pieces())
+        self.assertEqual(self.successResultOf(first).provenance.state, CacheState.MISS)
+        second = self.successResultOf(self.ask())
+        self.assertEqual((second.provenance.state, self.whole(second)), (CacheState.HIT, BODY))
+        self.assertEqual(len(self.upstream.requests), 1)
+
+    def test_a_client_that_leaves_stops_nothing(self) -> None:
+        self.name()
+        leaving = self.ask()
+        leaving.cancel()
+        self.failureResultOf(leaving, CancelledError)
+        self.deliver(pieces())
+        self.assertEqual([event.stored for event in self.of_kind(TransferEnded)], [True])
+        self.assertEqual(self.body_of(self.ask()), BODY)
+
+    def test_no_first_byte_within_the_budget_is_told(self) -> None:
+        self.name()
+        asked = self.ask()
+        self.clock.advance(BUDGET)
+        self.failureResultOf(asked, Unavailable)
+
+
+class Integrity(FilesCase):
+    def test_a_wrong_digest_breaks_the_transfer_and_stores_nothing(self) -> None:
+        self.name(digest="0" * 64)
+        asked = self.ask()
+        self.deliver(pieces())
+        source_ = self.successResultOf(asked).source
+        self.addCleanup(source_.close)
+        self.assertIsInstance(source_.failure, UpstreamFailed)
+        self.assertLess(len(source_.read(0, len(BODY))), len(BODY))
+        self.assertEqual(len(self.of_kind(IntegrityFailed)), 1)
+        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL))))
+
+    def test_a_short_body_stores_nothing(self) -> None:
+        self.name()
+        asked = self.ask()
+        self.deliver(pieces(BODY[:-1], failure=UpstreamFailed("connection broke", URL), length=len(BODY)))
+        self.assertIsNotNone(self.successResultOf(asked).source.failure)
+        self.assertEqual([event.stored for event in self.of_kind(TransferEnded)], [False])
+
+    def test_a_file_that_is_asked_for_directly_is_looked_for_in_its_page(self) -> None:
+        route = evolve(self.route, pages=page_route(source()))
+        asked = self.ask(route)
+        self.upstream.answer(answer(200, f"file {URL} sha256 {SHA256}".encode()))
+        self.deliver(pieces())
+        got = self.successResultOf(asked)
+        self.assertEqual((got.sha256, self.whole(got)), (SHA256, BODY))
+
+    def test_the_digest_of_the_path_counts_only_where_no_page_names_the_file(self) -> None:
+        self.name()
+        asked = self.ask(evolve(self.route, path_hashes={"sha256": "0" * 64}))
+        self.deliver(pieces())
+        self.assertEqual(self.body_of(asked), BODY)
+
+    def test_the_digest_of_the_path_is_checked_when_upstreams_page_is_down(self) -> None:
+        asked = self.ask(evolve(self.route, pages=page_route(source()), path_hashes={"sha256": "0" * 64}))
+        self.upstream.fail()
+        self.deliver(pieces())
+        self.assertIsNotNone(self.successResultOf(asked).source.failure)
+
+
+class Permission(FilesCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.route = evolve(self.route, index=None, indexes=("bound", "main"), open=False)
+
+    def test_a_url_that_no_page_named_is_refused_with_a_hint(self) -> None:
+        failure = self.failureResultOf(self.ask(), Forbidden)
+        self.assertIn("--file-host", failure.value.reason)
+        self.assertEqual(self.upstream.requests, [])
+
+    def test_a_url_that_a_page_named_is_fetched_for_its_index(self) -> None:
+        self.name()
+        asked = self.ask()
+        request = self.deliver(pieces())
+        self.assertEqual((request.index, request.named), ("main", True))
+        self.assertEqual(self.body_of(asked), BODY)
+
+    def test_a_bound_index_may_not_name_files_elsewhere(self) -> None:
+        self.name("bound")
+        self.failureResultOf(self.ask(), Forbidden)
+
+    def test_another_index_does_not_speak_for_a_files_own(self) -> None:
+        self.name("main", digest="0" * 64)
+        asked = self.ask(evolve(self.route, index="other", open=True))
+        self.deliver(pieces())
+        self.assertEqual(self.body_of(asked), BODY)
+
+
+class Failures(FilesCase):
+    def test_a_404_of_a_file_that_no_page_names_is_remembered(self) -> None:
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.failureResultOf(asked, Absent)
+        self.failureResultOf(self.ask(), Absent)
+        self.assertEqual(len(self.upstream.requests), 1)
+
+    def test_a_404_of_a_file_that_a_page_lists_is_not(self) -> None:
+        self.name()
+        for _ in range(2):
+            asked = self.ask()
+            self.upstream.answer(answer(404))
+            self.failureResultOf(asked, Absent)
+        self.assertEqual(len(self.upstream.requests), 2)
+
+    def test_other_statuses_are_failures(self) -> None:
+        for status in (401, 403, 304, 206):
+            asked = self.ask()
+            self.upstream.answer(answer(status))
+            self.failureResultOf(asked, Unavailable)
+
+    def test_one_failure_is_shared(self) -> None:
+        asked = [self.ask() for _ in range(5)]
+        self.upstream.fail()
+        for each in asked:
+            self.failureResultOf(each, Unavailable)
+        self.assertEqual(len(self.upstream.requests), 1)
+
+
+class Heads(FilesCase):
+    def test_the_page_knows_the_size(self) -> None:
+        self.name(size=len(BODY))
+        got = self.successResultOf(self.ask(head=True))
+        self.assertEqual((got.length, got.sha256, got.source), (len(BODY), SHA256, None))
+        self.assertEqual(self.upstream.requests, [])
+
+    def test_else_upstream_is_asked_with_head(self) -> None:
+        self.name()
+        asked = self.ask(head=True)
+        request = self.upstream.answer(answer(200, content_length="12"))
+        self.assertEqual((request.method, self.successResultOf(asked).length), ("HEAD", 12))
+
+
+class Ranges(FilesCase):
+    large = 20 << 20
+
+    def partial(self, first: int, last: int, whole: int) -> FakeFetched:
+        size = last - first + 1
+        headers = {"content-range": f"bytes {first}-{last}/{whole}"}
+        return FakeFetched(206, headers, FakeBody([bytes(size)], size), "")
+
+    def test_a_small_range_of_a_large_file_passes_through_and_starts_nothing(self) -> None:
+        self.name(size=self.large)
+        asked = self.ask(range="bytes=-100")
+        request = self.upstream.answer(self.partial(self.large - 100, self.large - 1, self.large))
+        self.assertEqual(request.headers, {"Range": "bytes=-100"})
+        got = self.successResultOf(asked)
+        self.assertEqual((got.part, got.length), ((self.large - 100, self.large - 1), self.large))
+        self.assertEqual(got.provenance.state, CacheState.BYPASS)
+        self.assertFalse(self.files.transfers.has(URL))
+
+    def test_a_range_of_a_small_file_starts_the_transfer(self) -> None:
+        self.name(size=len(BODY))
+        asked = self.ask(range="bytes=-100")
+        self.assertEqual(self.deliver(pieces()).headers, {})
+        self.assertIsNone(self.successResultOf(asked).part)
+
+    def test_a_file_that_turns_out_small_becomes_a_transfer(self) -> None:
+        self.name()
+        asked = self.ask(range="bytes=0-9")
+        self.upstream.answer(self.partial(0, 9, len(BODY)))
+        self.deliver(pieces())
+        self.assertEqual(self.body_of(asked), BODY)
+
+    def test_a_part_that_was_not_asked_for_is_not_passed_on(self) -> None:
+        self.name(size=self.large)
+        asked = self.ask(range="bytes=0-9")
+        self.upstream.answer(self.partial(10, 19, self.large))
+        self.deliver(pieces())
+        self.assertEqual(self.body_of(asked), BODY)
+
+
+class CompanionFiles(FilesCase):
+    metadata = b"Metadata-Version: 2.1\n"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.name(metadata={"sha256": hashlib.sha256(self.metadata).hexdigest()})
+        self.companion = evolve(
+            self.route,
+            key=f"{URL}.metadata",
+            url=f"{URL}.metadata",
+            companion_of=URL,
+            derive=lambda stream: self.metadata if stream.read() == BODY else b"",
+        )
+
+    def test_it_is_fetched_and_verified(self) -> None:
+        asked = self.ask(self.companion)
+        request = self.deliver(pieces(self.metadata))
+        self.assertEqual(request.url, f"{URL}.metadata")
+        self.assertEqual(self.body_of(asked), self.metadata)
+
+    def test_if_upstream_lacks_it_it_is_made_from_the_stored_file(self) -> None:
+        self.ask()
+        self.deliver(pieces())
+        asked = self.ask(self.companion)
+        self.upstream.answer(answer(404))
+        self.assertEqual(self.body_of(asked), self.metadata)
+        self.assertEqual(self.body_of(self.ask(self.companion)), self.metadata)
+        self.assertEqual(len(self.upstream.requests), 2)
+
+    def test_announced_but_not_to_be_had_is_a_failure_not_an_absence(self) -> None:
+        asked = self.ask(self.companion)
+        self.upstream.answer(answer(404))
+        self.failureResultOf(asked, Unavailable)
+
+
+class Offline(FilesCase):
+    offline = True
+
+    def test_upstream_is_never_asked(self) -> None:
+        failure = self.failureResultOf(self.ask(), Unavailable)
+        self.assertIsNone(failure.value.retry_after)
+        self.assertEqual(self.upstream.requests, [])

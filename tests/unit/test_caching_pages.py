@@ -1,0 +1,302 @@
+"""Pages: coalescing, stale answers, ownership, negative answers, versions. In memory, on an injected clock."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_pypi.caching.pages import BUDGET, CachedPages, PagePolicy
+from twisted_pypi.caching.refresh import Refresher
+from twisted_pypi.errors import Absent, Unavailable
+from twisted_pypi.events import OwnerAbsent, PageRegressed, PageRejected
+from twisted_pypi.http.freshness import REGRESSION_PATIENCE
+from twisted_pypi.model import Asker, CacheState
+from twisted_pypi.storage.memory import MemoryStore
+from unit.doubles import FakeUpstream, InlineWorkers, answer, page_route, scratch, source
+
+TTL = 300.0
+
+
+class PagesCase(SynchronousTestCase):
+    """One cache over a fake upstream and a store in memory."""
+
+    policy = PagePolicy(stale_wait=1.0)
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.events = []
+        self.upstream = FakeUpstream()
+        workers = InlineWorkers()
+        self.store = MemoryStore()
+        refresher = Refresher(self.upstream, self.store.pages, workers, self.events.append, self.clock.seconds, scratch)
+        self.pages = CachedPages(
+            self.store, self.upstream, refresher, workers, self.events.append, self.clock, self.policy
+        )
+        self.route = page_route(source())
+
+    def ask(self, route=None, **asker) -> Deferred:
+        return Deferred.fromCoroutine(self.pages.answer(route or self.route, Asker(**asker)))
+
+    def cached(self, text: bytes = b"one", route=None, **headers: str) -> None:
+        """Have a fresh page in the cache."""
+        asked = self.ask(route)
+        self.upstream.answer(answer(200, text, **headers))
+        self.successResultOf(asked)
+
+    def text_of(self, answered) -> bytes:
+        representation = answered.page.representations["text", "identity"]
+        body = self.successResultOf(Deferred.fromCoroutine(self.pages.body(answered, representation)))
+        return body if isinstance(body, bytes) else body.read(0, representation.length)
+
+    def assert_answer(self, asked: Deferred, state: CacheState, text: bytes) -> None:
+        answered = self.successResultOf(asked)
+        self.assertEqual((answered.provenance.state, self.text_of(answered)), (state, text))
+
+    def of_kind(self, kind: type) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class Coalescing(PagesCase):
+    def test_all_who_ask_meanwhile_share_one_fetch(self) -> None:
+        asked = [self.ask() for _ in range(20)]
+        self.assertEqual(len(self.upstream.requests), 1)
+        self.upstream.answer(answer(200, b"one"))
+        for each in asked:
+            self.assert_answer(each, CacheState.MISS, b"one")
+
+    def test_joiners_are_marked_collapsed(self) -> None:
+        first, second = self.ask(), self.ask()
+        self.upstream.answer(answer(200, b"one"))
+        self.assertFalse(self.successResultOf(first).provenance.collapsed)
+        self.assertTrue(self.successResultOf(second).provenance.collapsed)
+
+    def test_a_failure_is_shared_by_all_who_wait_and_never_remembered(self) -> None:
+        asked = [self.ask() for _ in range(3)]
+        self.upstream.fail()
+        for each in asked:
+            self.failureResultOf(each, Unavailable)
+        self.ask()
+        self.assertEqual(len(self.upstream.requests), 2)
+
+    def test_a_client_that_leaves_takes_nobody_along(self) -> None:
+        leaving, staying = self.ask(), self.ask()
+        leaving.cancel()
+        self.failureResultOf(leaving, CancelledError)
+        self.upstream.answer(answer(200, b"one"))
+        self.assert_answer(staying, CacheState.MISS, b"one")
+
+    def test_the_fetch_goes_on_for_nobody(self) -> None:
+        leaving = self.ask()
+        leaving.cancel()
+        self.failureResultOf(leaving, CancelledError)
+        self.upstream.answer(answer(200, b"one"))
+        self.assert_answer(self.ask(), CacheState.HIT, b"one")
+
+
+class Freshness(PagesCase):
+    def test_a_fresh_page_is_ready_without_asking(self) -> None:
+        self.cached(b"one")
+        self.clock.advance(TTL - 1)
+        ready = self.pages.ready(self.route, Asker())
+        self.assertEqual((ready.provenance.state, ready.provenance.ttl), (CacheState.HIT, 1.0))
+        self.assertEqual(len(self.upstream.requests), 1)
+
+    def test_an_expired_page_is_not_ready(self) -> None:
+        self.cached()
+        self.clock.advance(TTL)
+        self.assertIsNone(self.pages.ready(self.route, Asker()))
+
+    def test_not_modified_makes_it_fresh_again(self) -> None:
+        self.cached(b"one", etag='"v1"', last_modified="Mon, 16 Sep 2024 10:00:00 GMT")
+        self.clock.advance(TTL)
+        asked = self.ask()
+        request = self.upstream.answer(answer(304))
+        self.assertEqual(
+            request.headers, {"If-None-Match": '"v1"', "If-Modified-Since": "Mon, 16 Sep 2024 10:00:00 GMT"}
+        )
+        self.assert_answer(asked, CacheState.REVALIDATED, b"one")
+        self.assert_answer(self.ask(), CacheState.HIT, b"one")
+
+    def test_a_new_page_replaces_the_expired_one(self) -> None:
+        self.cached(b"one")
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"two"))
+        self.assert_answer(asked, CacheState.EXPIRED, b"two")
+
+    def test_a_slow_upstream_costs_stale_wait_and_still_refreshes(self) -> None:
+        self.cached(b"one")
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.clock.advance(0.99)
+        self.assertNoResult(asked)
+        self.clock.advance(0.02)
+        self.assert_answer(asked, CacheState.STALE, b"one")
+        self.assert_answer(self.ask(), CacheState.UPDATING, b"one")
+        self.upstream.answer(answer(200, b"two"))
+        self.assert_answer(self.ask(), CacheState.HIT, b"two")
+
+    def test_every_failure_leaves_the_stale_copy(self) -> None:
+        self.cached(b"one")
+        for status in (400, 401, 403, 407, 418, 451, 206, 204, 304):
+            self.clock.advance(TTL)
+            asked = self.ask()
+            self.upstream.answer(answer(status))
+            self.assert_answer(asked, CacheState.STALE, b"one")
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.upstream.fail("answered 503", status=503)
+        self.assert_answer(asked, CacheState.STALE, b"one")
+
+    def test_a_page_that_is_none_is_not_stored(self) -> None:
+        self.cached(b"one")
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"please login"))
+        self.assert_answer(asked, CacheState.STALE, b"one")
+        self.assertEqual(len(self.of_kind(PageRejected)), 1)
+
+    def test_when_upstream_is_down_the_copy_is_served_at_once(self) -> None:
+        self.cached(b"one")
+        self.clock.advance(TTL)
+        self.upstream.down.add(self.route.sources[0].url)
+        self.assert_answer(self.ask(), CacheState.STALE, b"one")
+        self.assertEqual(len(self.upstream.requests), 1)
+
+    def test_without_a_copy_a_down_upstream_is_still_tried(self) -> None:
+        self.upstream.down.add(self.route.sources[0].url)
+        self.ask()
+        self.assertEqual(len(self.upstream.requests), 1)
+
+    def test_a_client_gets_an_honest_failure_within_its_budget(self) -> None:
+        asked = self.ask()
+        self.clock.advance(BUDGET)
+        self.assertEqual(self.failureResultOf(asked, Unavailable).value.retry_after, 2)
+
+    def test_upstreams_retry_after_is_passed_on_but_bounded(self) -> None:
+        for theirs, ours in ((7, 7), (86400, 30), (0, 1), (None, 2)):
+            asked = self.ask()
+            self.upstream.fail("answered 503", status=503, retry_after=theirs)
+            self.assertEqual(self.failureResultOf(asked, Unavailable).value.retry_after, ours)
+
+    def test_a_304_without_a_condition_is_a_failure(self) -> None:
+        asked = self.ask()
+        self.upstream.answer(answer(304))
+        self.failureResultOf(asked, Unavailable)
+
+
+class Absence(PagesCase):
+    def test_a_404_is_remembered_for_its_time(self) -> None:
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.failureResultOf(asked, Absent)
+        self.failureResultOf(self.ask(), Absent)
+        self.assertEqual(len(self.upstream.requests), 1)
+        self.clock.advance(60)
+        self.ask()
+        self.assertEqual(len(self.upstream.requests), 2)
+
+    def test_a_404_wins_over_a_copy(self) -> None:
+        self.cached(b"one")
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.upstream.answer(answer(410))
+        self.failureResultOf(asked, Absent)
+
+
+class Insisting(PagesCase):
+    def test_no_cache_revalidates_once_in_ten_seconds(self) -> None:
+        self.cached(b"one")
+        asked = self.ask(no_cache=True)
+        self.upstream.answer(answer(200, b"two"))
+        self.assert_answer(asked, CacheState.EXPIRED, b"two")
+        self.assert_answer(self.ask(no_cache=True), CacheState.HIT, b"two")
+        self.clock.advance(10)
+        self.ask(no_cache=True)
+        self.assertEqual(len(self.upstream.requests), 3)
+
+
+class Versions(PagesCase):
+    def test_a_lower_version_from_the_same_url_is_disbelieved_for_a_while(self) -> None:
+        self.cached(b"ours", x_pypi_last_serial="7")
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"theirs", x_pypi_last_serial="6"))
+        self.assert_answer(asked, CacheState.STALE, b"ours")
+        self.clock.advance(REGRESSION_PATIENCE + 1)
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"theirs", x_pypi_last_serial="6"))
+        self.assert_answer(asked, CacheState.EXPIRED, b"theirs")
+        self.assertEqual([event.accepted for event in self.of_kind(PageRegressed)], [False, True])
+
+    def test_catching_up_ends_the_disbelief(self) -> None:
+        self.cached(b"ours", x_pypi_last_serial="7")
+        for version, served in (("6", b"ours"), ("8", b"8")):
+            self.clock.advance(TTL)
+            asked = self.ask()
+            self.upstream.answer(answer(200, version.encode(), x_pypi_last_serial=version))
+            self.assertEqual(self.text_of(self.successResultOf(asked)), served)
+        self.clock.advance(REGRESSION_PATIENCE + TTL)
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"7", x_pypi_last_serial="7"))
+        self.assert_answer(asked, CacheState.STALE, b"8")
+
+
+class Owners(PagesCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.route = page_route(source("extra"), source("main"))
+
+    def test_the_first_that_has_it_owns_it(self) -> None:
+        self.cached(b"from extra")
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.failureResultOf(asked, Absent)
+        self.assertEqual([request.index for request in self.upstream.requests], ["extra", "extra"])
+        self.assertEqual(self.of_kind(OwnerAbsent), [OwnerAbsent("thing", "extra")])
+
+    def test_a_later_index_is_asked_when_the_first_lacks_it(self) -> None:
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.upstream.answer(answer(200, b"from main"))
+        self.assert_answer(asked, CacheState.MISS, b"from main")
+        self.clock.advance(TTL)
+        self.ask()
+        self.assertEqual([request.index for request in self.upstream.requests], ["extra", "main", "main"])
+
+    def test_down_is_not_absent(self) -> None:
+        asked = self.ask()
+        self.upstream.fail()
+        self.failureResultOf(asked, Unavailable)
+        self.assertEqual([request.index for request in self.upstream.requests], ["extra"])
+
+    def test_a_purge_lets_the_indexes_be_asked_anew(self) -> None:
+        self.cached(b"from extra")
+        self.successResultOf(Deferred.fromCoroutine(self.pages.expire(self.route)))
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.upstream.answer(answer(200, b"from main"))
+        self.assert_answer(asked, CacheState.EXPIRED, b"from main")
+
+
+class Offline(PagesCase):
+    policy = PagePolicy(offline=True)
+
+    def test_nothing_is_asked(self) -> None:
+        failure = self.failureResultOf(self.ask(), Unavailable)
+        self.assertIsNone(failure.value.retry_after)
+        self.assertEqual(self.upstream.requests, [])
+
+
+class NoFreshness(PagesCase):
+    def test_joiners_wait_for_the_refresh(self) -> None:
+        self.route = page_route(source(ttl=0.0))
+        self.cached(b"one")
+        first, second = self.ask(), self.ask()
+        self.assertNoResult(second)
+        self.upstream.answer(answer(200, b"two"))
+        for asked in (first, second):
+            self.assert_answer(asked, CacheState.EXPIRED, b"two")

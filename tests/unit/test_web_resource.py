@@ -1,0 +1,426 @@
+"""The resource: what is refused, who is let in, where paths lead, how errors look."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.logger import globalLogPublisher
+
+from twisted_pypi.errors import BadPath
+from twisted_pypi.model import Redirect
+from twisted_pypi.web.clients import effective_client, is_within, networks
+from twisted_pypi.web.problems import MAX_REASON, reason_phrase
+from twisted_pypi.web.resource import Readiness, below
+from unit.web_doubles import FILE, PAGE, Mount, Response, Web, parse
+
+PROXY = IPv4Address("TCP", "10.0.0.1", 5000)
+LOOPBACK = IPv4Address("TCP", "127.0.0.1", 5000)
+
+
+def send(raw: str, web: Web | None = None) -> Response:
+    return parse((web or Web()).raw(raw.encode("latin-1")).value())
+
+
+class TestMalformed:
+    """What no client of ours sends."""
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            "GET /simple/six/ HTTP/1.1\r\n\r\n",
+            "GET /simple/six/ HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET /simple/six/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            "GET /simple/six/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+            "GET /simple/six/ HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",
+            "GET /simple/six/ HTTP/1.1\r\nHost: a, b\r\n\r\n",
+            "GET /simple/six/ HTTP/1.1\r\nHost: user@a\r\n\r\n",
+            "GET /simple/six/ HTTP/1.1\r\nHost: a/b\r\n\r\n",
+            "GET /simple/six/ HTTP/1.1\r\nHost: \xe9\xff\r\n\r\n",
+            "GET http://other.example/simple/six/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET http://a/simple/six/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "CONNECT other.example:443 HTTP/1.1\r\nHost: other.example:443\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET simple/six/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /simple/%00six/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /simple/six%0d%0aX:y/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /simple/%7Fsix/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /simple/\x80six/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /simple/six/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET /simple/six/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n",
+        ],
+    )
+    def test_is_refused(self, raw: str) -> None:
+        web = Web()
+        assert send(raw, web).status == 400
+        assert web.pages.askers == []
+
+    def test_what_we_refuse_has_our_headers(self) -> None:
+        response = send("GET http://other.example/ HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert response["server"] == "pypicache"
+        assert response["x-content-type-options"] == "nosniff"
+
+    def test_http_1_0_needs_no_host(self) -> None:
+        response = send("GET /simple/six/ HTTP/1.0\r\n\r\n")
+        assert response.status == 200
+        assert response["connection"] == "close"
+
+    @pytest.mark.parametrize("host", ["a", "A.example:8080", "[::1]:8080", "under_score", "192.0.2.1"])
+    def test_valid_hosts_pass(self, host: str) -> None:
+        assert Web().ask("/simple/six/", host=host).status == 200
+
+    @pytest.mark.parametrize("header", ["Accept", "User-Agent", "If-None-Match", "Range", "Cookie", "Origin"])
+    def test_headers_that_are_not_text_do_no_harm(self, header: str) -> None:
+        assert Web().ask("/simple/six/", f"{header}: \xff\xfe").status == 200
+
+    def test_hundreds_of_query_fields_do_no_harm(self) -> None:
+        assert Web().ask("/simple/six/?" + "a=b&" * 500).status == 200
+
+
+class TestBodies:
+    """We take none."""
+
+    def test_small_ones_are_dropped(self) -> None:
+        raw = "GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+        web = Web()
+        transport = web.raw((raw * 2).encode())
+        first = parse(transport.value())
+        assert (first.status, parse(first.rest).status) == (200, 200)
+
+    def test_an_announced_large_one_is_refused_before_it_comes(self) -> None:
+        raw = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2000000\r\n\r\n"
+        transport = Web().raw(raw.encode())
+        response = parse(transport.value())
+        assert (response.status, response["connection"], response.rest) == (413, "close", b"")
+        assert response["x-content-type-options"] == "nosniff"
+        assert transport.disconnecting
+
+    def test_a_growing_one_is_refused_once(self) -> None:
+        web = Web()
+        transport = web.raw(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        transport.end = lambda: None  # what is in flight still comes in after a close
+        for _ in range(20):
+            transport.protocol.dataReceived(b"20000\r\n" + b"x" * 0x20000 + b"\r\n")
+        transport.protocol.dataReceived(b"0\r\n\r\n")
+        response = parse(transport.value())
+        assert (response.status, response.rest) == (413, b"")
+        assert transport.disconnecting
+        assert web.events == []
+
+
+class TestMethods:
+    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get"])
+    def test_only_reading(self, method: str) -> None:
+        response = Web().ask("/simple/six/", method=method)
+        assert (response.status, response["allow"]) == (405, "GET, HEAD")
+
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_only_deleting_below_cache(self, method: str) -> None:
+        response = Web().ask("/cache/six", method=method)
+        assert (response.status, response["allow"]) == (405, "DELETE")
+
+
+class TestHealth:
+    def test_alive_and_ready(self) -> None:
+        readiness = Readiness()
+        web = Web(readiness=readiness)
+        assert web.ask("/healthz").body == b"ok\n"
+        assert web.ask("/readyz").status == 503
+        readiness.ready = True
+        assert web.ask("/readyz").status == 200
+
+    def test_for_anybody_at_the_root_and_below_the_prefix(self) -> None:
+        web = Web(allow=networks(["10.0.0.0/8"]), prefix="/pypi")
+        for path in ("/healthz", "/pypi/healthz", "/readyz", "/pypi/readyz"):
+            assert web.ask(path).status == 200
+        assert web.ask("/pypi/simple/six/").status == 403
+
+
+class TestPrefix:
+    @pytest.mark.parametrize(("path", "rest"), [("/a", ""), ("/a/", "/"), ("/a/b", "/b"), ("/ab", None), ("/", None)])
+    def test_below(self, path: str, rest: str | None) -> None:
+        assert below("/a", path) == rest
+
+    def test_no_prefix(self) -> None:
+        assert below("", "/x") == "/x"
+
+    def test_serving(self) -> None:
+        web = Web(prefix="/a/b")
+        assert web.ask("/a/b/simple/six/").status == 200
+        redirect = web.ask("/a/b")
+        assert (redirect.status, redirect["location"]) == (301, "/a/b/")
+        outside = web.ask("/simple/six/")
+        assert outside.status == 404
+        assert "/a/b/" in outside.reason
+
+
+class TestRedirects:
+    @pytest.mark.parametrize(
+        ("location", "sent"),
+        [
+            ("six/", "six/"),
+            ("../six/", "../six/"),
+            ("/simple/six/", "/a/simple/six/"),
+            ("//evil.example/", "/a/evil.example/"),
+            ("/\\evil.example/", "/a/evil.example/"),
+            ("six/\r\nX-Evil: 1", "six/??X-Evil: 1"),
+        ],
+    )
+    def test_location(self, location: str, sent: str) -> None:
+        web = Web(prefix="/a")
+        web.mount.routes["/x"] = Redirect(location)
+        response = web.ask("/a/x?q=1")
+        assert (response.status, response["location"]) == (301, sent)
+        assert "x-evil" not in response
+
+
+class TestMounts:
+    def test_the_first_that_knows_the_path_answers(self) -> None:
+        web = Web(mounts=(Mount({"/a": PAGE}), Mount({"/a": BadPath("no"), "/b": FILE})))
+        assert web.ask("/a")["content-type"].startswith("text/html")
+        assert web.ask("/b", method="HEAD")["content-type"] == "application/octet-stream"
+        assert web.ask("/c").status == 404
+
+    def test_a_bad_path_is_final(self) -> None:
+        web = Web(mounts=(Mount({"/a": BadPath("no")}), Mount({"/a": PAGE})))
+        assert web.ask("/a").status == 400
+
+
+class TestProblems:
+    def test_json_for_those_who_take_it(self) -> None:
+        response = Web().ask("/nothing", "Accept: application/vnd.pypi.simple.v1+json, text/html;q=0.1")
+        assert response["content-type"] == "application/problem+json"
+        assert json.loads(response.body) == {
+            "type": "about:blank",
+            "title": "Not Found",
+            "status": 404,
+            "detail": "No such path: /nothing",
+        }
+
+    def test_text_for_others(self) -> None:
+        response = Web().ask("/nothing", "Accept: */*")
+        assert response["content-type"] == "text/plain; charset=utf-8"
+        assert response.body == b"No such path: /nothing\n"
+
+    def test_head_has_no_body(self) -> None:
+        response = Web().ask("/nothing", method="HEAD")
+        assert (response.status, response["content-length"], response.rest) == (404, "23", b"")
+
+    def test_a_reason_cannot_split_the_answer(self) -> None:
+        web = Web()
+        web.mount.routes["/x"] = BadPath("one\r\nSet-Cookie: a=b\r\n\r\n" + "x" * 1000)
+        response = web.ask("/x")
+        assert response.reason.startswith("one??Set-Cookie")
+        assert len(response.reason) <= MAX_REASON
+        assert "set-cookie" not in response
+
+    def test_a_reason_phrase_is_never_wider_than_printable_ascii(self) -> None:
+        assert reason_phrase(" zu\u00df\t\x7f ") == b"zu???"
+
+    @pytest.mark.parametrize("hot", [True, False])
+    def test_the_unforeseen_is_logged_once_and_told_in_general(self, hot: bool) -> None:
+        web = Web()
+        web.pages.hot = hot
+        broken = ZeroDivisionError("secret detail")
+        if hot:
+            web.mount.routes["/simple/six/"] = broken
+        else:
+            web.pages.errors = [broken]
+        logged: list[dict[str, object]] = []
+        globalLogPublisher.addObserver(logged.append)
+        try:
+            response = web.ask("/simple/six/")
+        finally:
+            globalLogPublisher.removeObserver(logged.append)
+        assert response.status == 500
+        assert "secret" not in response.reason + response.body.decode()
+        failures = [event["log_failure"].value for event in logged if "log_failure" in event]
+        assert failures == [broken]
+
+
+class TestClients:
+    NETS = networks(["10.0.0.0/8", "2001:db8::/32"])
+
+    @pytest.mark.parametrize(
+        ("address", "within"),
+        [
+            ("10.1.2.3", True),
+            ("::ffff:10.1.2.3", True),
+            ("192.0.2.1", False),
+            ("2001:db8::1", True),
+            ("fe80::1%eth0", False),
+            ("", False),
+            ("nonsense", False),
+        ],
+    )
+    def test_within(self, address: str, within: bool) -> None:
+        assert is_within(address, self.NETS) is within
+
+    @pytest.mark.parametrize(
+        ("forwarded", "client"),
+        [
+            ([], "10.0.0.1"),
+            (["192.0.2.9"], "192.0.2.9"),
+            (["198.51.100.1, 192.0.2.9"], "192.0.2.9"),
+            (["198.51.100.1", "192.0.2.9, 10.0.0.2"], "192.0.2.9"),
+            (["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            (["192.0.2.9:1234"], "192.0.2.9"),
+            (["[2001:db8:1::1]:80, 10.0.0.2"], "2001:db8:1::1"),
+            (["192.0.2.9, unknown, 10.0.0.2"], "10.0.0.2"),
+            (["192.0.2.9, "], "10.0.0.1"),
+        ],
+    )
+    def test_the_rightmost_untrusted_hop(self, forwarded: list[str], client: str) -> None:
+        assert effective_client("10.0.0.1", forwarded, self.NETS) == client
+
+    def test_a_network_that_is_none(self) -> None:
+        with pytest.raises(ValueError, match="nonsense"):
+            networks(["nonsense"])
+
+    FORWARDED = ("X-Forwarded-For: 192.0.2.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: pypi.example")
+
+    def test_forwarded_headers_of_a_trusted_proxy_are_believed(self) -> None:
+        web = Web(trusted_proxy=self.NETS, allow=networks(["192.0.2.9"]))
+        body = web.ask("/", *self.FORWARDED, peer=PROXY).body
+        assert b"https://pypi.example/simple/" in body
+        assert web.events[0].client == "192.0.2.9"
+        assert web.events[0].host == "pypi.example"
+
+    def test_those_of_others_are_not(self) -> None:
+        web = Web(trusted_proxy=self.NETS)
+        body = web.ask("/", *self.FORWARDED, peer=IPv4Address("TCP", "192.0.2.1", 1)).body
+        assert b"http://cache.example/simple/" in body
+        assert web.events[0].client == "192.0.2.1"
+
+    def test_a_forwarded_host_must_be_one(self) -> None:
+        web = Web(trusted_proxy=self.NETS)
+        body = web.ask("/", "X-Forwarded-Host: evil.example/<x>", "X-Forwarded-Proto: javascript", peer=PROXY).body
+        assert b"http://cache.example/simple/" in body
+
+    @pytest.mark.parametrize(("peer", "status"), [("10.9.9.9", 200), ("192.0.2.1", 403), ("::ffff:10.1.1.1", 200)])
+    def test_allow(self, peer: str, status: int) -> None:
+        web = Web(allow=self.NETS)
+        assert web.ask("/simple/six/", peer=IPv4Address("TCP", peer, 1)).status == status
+
+    def test_a_unix_socket_is_guarded_by_its_permissions(self) -> None:
+        web = Web(allow=self.NETS)
+        assert web.ask("/simple/six/", peer=UNIXAddress(None)).status == 200
+
+
+class TestAdmin:
+    def ask(self, web: Web, *headers: str, path: str = "/cache/six", host: str = "localhost:8080", peer=LOOPBACK):
+        return web.ask(path, *headers, method="DELETE", host=host, peer=peer)
+
+    def test_purging_from_this_machine(self) -> None:
+        web = Web()
+        response = self.ask(web)
+        assert response.status == 200
+        assert json.loads(response.body) == {"status": "success", "data": {"name": "six", "purged": 2}}
+        assert web.purged == [("six", False)]
+
+    @pytest.mark.parametrize(
+        ("path", "purged"),
+        [
+            ("/cache/list", ("list", False)),
+            ("/cache/six?files=1", ("six", True)),
+            ("/cache/six?files=0", ("six", False)),
+            ("/cache/zope%2Einterface/", ("zope.interface", False)),
+        ],
+    )
+    def test_what_is_purged(self, path: str, purged: tuple[str, bool]) -> None:
+        web = Web()
+        assert self.ask(web, path=path).status == 200
+        assert web.purged == [purged]
+
+    def test_an_unknown_name(self) -> None:
+        assert self.ask(Web(), path="/cache/unknown").status == 404
+
+    @pytest.mark.parametrize("path", ["/cache/", "/cache/a%2Fb", "/cache/a/b"])
+    def test_no_name(self, path: str) -> None:
+        web = Web()
+        assert self.ask(web, path=path).status == 400
+        assert web.purged == []
+
+    @pytest.mark.parametrize(
+        ("headers", "host", "peer"),
+        [
+            ((), "localhost", IPv4Address("TCP", "192.0.2.1", 1)),
+            ((), "localhost", UNIXAddress(None)),
+            ((), "rebound.example", LOOPBACK),
+            ((), "127.0.0.1.example", LOOPBACK),
+            (("Origin: http://evil.example",), "localhost", LOOPBACK),
+            (("Origin: null",), "localhost", LOOPBACK),
+            (("Sec-Fetch-Site: cross-site",), "localhost", LOOPBACK),
+            (("Sec-Fetch-Site: same-site",), "localhost", LOOPBACK),
+            (("X-Forwarded-For: 192.0.2.1",), "localhost", LOOPBACK),
+            (("Authorization: Bearer ",), "cache.example", LOOPBACK),
+        ],
+    )
+    def test_others_may_not(self, headers: tuple[str, ...], host: str, peer: object) -> None:
+        web = Web()
+        assert self.ask(web, *headers, host=host, peer=peer).status == 403
+        assert web.purged == []
+
+    @pytest.mark.parametrize(
+        ("headers", "host"),
+        [
+            ((), "127.0.0.1"),
+            ((), "[::1]:8080"),
+            (("Origin: http://localhost:8080", "Sec-Fetch-Site: same-origin"), "localhost:8080"),
+            (("Sec-Fetch-Site: none",), "LOCALHOST"),
+        ],
+    )
+    def test_this_machine_in_other_words(self, headers: tuple[str, ...], host: str) -> None:
+        assert self.ask(Web(), *headers, host=host).status == 200
+
+    @pytest.mark.parametrize(
+        "service", [{"base_url": "https://pypi.example"}, {"trusted_proxy": networks(["10.0.0.1"])}]
+    )
+    def test_behind_a_proxy_loopback_is_nobody(self, service: dict[str, object]) -> None:
+        assert self.ask(Web(**service)).status == 403
+
+    @pytest.mark.parametrize(
+        ("header", "status"),
+        [
+            ("Authorization: Bearer s3cret", 200),
+            ("authorization: bearer s3cret", 200),
+            ("X-Admin-Token: s3cret", 200),
+            ("Authorization: Bearer wrong", 401),
+            ("Authorization: Basic s3cret", 401),
+            ("X-Admin-Token: \xff", 401),
+            ("X-Other: 1", 401),
+        ],
+    )
+    def test_with_a_token(self, header: str, status: int) -> None:
+        web = Web(admin_token="s3cret")
+        response = self.ask(web, header, host="cache.example", peer=IPv4Address("TCP", "192.0.2.1", 1))
+        assert response.status == status
+        assert bool(web.purged) is (status == 200)
+
+    def test_the_token_is_needed_on_this_machine_too(self) -> None:
+        assert self.ask(Web(admin_token="s3cret")).status == 401
+
+
+class TestOwnPages:
+    def test_status(self) -> None:
+        response = Web().ask("/+status")
+        assert response["content-type"] == "application/json"
+        assert json.loads(response.body)["entries"] == 3
+
+    def test_metrics(self) -> None:
+        response = Web().ask("/metrics")
+        assert response.body == b"# metrics\n"
+        assert response["content-type"].startswith("text/plain; version=0.0.4")
+
+    def test_the_page_for_people(self) -> None:
+        response = Web(prefix="/a").ask("/a/", host="cache.example:8080")
+        page = response.body.decode()
+        assert response["content-type"] == "text/html; charset=utf-8"
+        assert "index-url http://cache.example:8080/a/simple/" in page
+        assert "trusted-host cache.example" in page
+        assert "&lt;b&gt; hits</td><td>&amp;" in page
+        assert "<b>" not in page
+
+    def test_over_https_no_host_is_to_be_trusted(self) -> None:
+        assert b"trusted-host" not in Web(base_url="https://pypi.example").ask("/").body

@@ -1,0 +1,178 @@
+"""The daemon put together: the order in which a request passes the layers can be read from `assemble`.
+
+client → CacheSite → ProxyResource → mount (path → route)
+                          ↓
+             CachedPages / CachedFiles → DiskStore
+                          ↓
+             Refresher / Transfers → HttpUpstream → index
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, BinaryIO, cast
+
+from attrs import define, frozen
+
+from twisted_pypi import __version__
+from twisted_pypi.caching.companion import Companions
+from twisted_pypi.caching.files import CachedFiles
+from twisted_pypi.caching.knowledge import Knowledge
+from twisted_pypi.caching.pages import CachedPages, PagePolicy
+from twisted_pypi.caching.purge import Purger
+from twisted_pypi.caching.refresh import Refresher
+from twisted_pypi.caching.transfers import Transfers
+from twisted_pypi.events import Event
+from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
+from twisted_pypi.interfaces import Observer
+from twisted_pypi.pypi.mount import IndexMount
+from twisted_pypi.settings import Index, Settings
+from twisted_pypi.storage.disk import DiskStore
+from twisted_pypi.storage.limits import Limits
+from twisted_pypi.urls import Origin, origin_of
+from twisted_pypi.web.access_log import AccessLog
+from twisted_pypi.web.event_log import EventLog
+from twisted_pypi.web.metrics import Metrics
+from twisted_pypi.web.resource import ProxyResource, Readiness, Services
+from twisted_pypi.web.site import CacheSite
+from twisted_pypi.workers import ThreadWorkers
+
+SPOOLED = 8 << 20
+"""Bytes of a page's body that are kept in memory; what is larger goes to a temporary file."""
+
+
+@define
+class Observers:
+    """Tells each event to all who want to know."""
+
+    _all: tuple[Observer, ...]
+
+    def __call__(self, event: Event) -> None:
+        """Tell them."""
+        for observer in self._all:
+            observer(event)
+
+
+@frozen
+class Parts:
+    """What the service starts and stops."""
+
+    site: CacheSite
+    readiness: Readiness
+    pages: CachedPages
+    files: CachedFiles
+    upstream: HttpUpstream
+    store: DiskStore
+    pools: tuple[ThreadWorkers, ...]
+    access_log: AccessLog | None
+
+
+def assemble(reactor: Any, settings: Settings) -> Parts:
+    """All parts, wired. Opens nothing and starts nothing. Raises `ConfigError` for options that can't be used."""
+    pool = partial(ThreadWorkers, reactor)
+    disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
+    metrics, access_log = Metrics(), _access_log(reactor, settings)
+    heard = (metrics.observe, EventLog().observe, *((access_log.observe,) if access_log else ()))
+    observer = Observers(heard)
+    store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
+    upstream = HttpUpstream(reactor, _fetching(settings), observer)
+    mount = IndexMount(settings.indexes)
+    refresher = Refresher(upstream, store.pages, parsing, observer, reactor.seconds, _scratch(settings))
+    policy = PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
+    pages = CachedPages(store, upstream, refresher, parsing, observer, reactor, policy)
+    files = CachedFiles(
+        store.files,
+        Knowledge(store.facts, pages, mount.permits),
+        Transfers(upstream, store.files, observer, reactor),
+        Companions(store.files, parsing),
+        observer,
+        reactor,
+        settings.offline,
+        settings.not_found_ttl,
+    )
+    readiness = Readiness()
+    services = Services(
+        mounts=(mount,),
+        pages=pages,
+        files=files,
+        workers=parsing,
+        observer=observer,
+        clock=reactor,
+        readiness=readiness,
+        purge=Purger((mount,), pages, store, parsing).purge,
+        status=Figures(store, metrics, reactor.seconds(), reactor).now,
+        metrics=metrics.render,
+        prefix=settings.prefix,
+        base_url=settings.base_url or "",
+        allow=settings.allow,
+        trusted_proxy=settings.trusted_proxy,
+        admin_token=settings.admin_token or "",
+    )
+    site = CacheSite(ProxyResource(services), reactor)
+    return Parts(site, readiness, pages, files, upstream, store, (disk, catalogue, parsing), access_log)
+
+
+@define
+class Figures:
+    """What `/+status` and the status page show."""
+
+    store: DiskStore
+    metrics: Metrics
+    started: float
+    clock: Any
+
+    def now(self) -> Mapping[str, object]:
+        """The figures of this moment."""
+        entries, size = self.store.totals
+        return {
+            "version": __version__,
+            "uptime_seconds": round(self.clock.seconds() - self.started),
+            "entries": entries,
+            "bytes": size,
+            "requests": self.metrics.requests_by_state(),
+        }
+
+
+def origins_of(index: Index) -> frozenset[Origin]:
+    """The configured origins of an index; a file host is meant with https and http alike."""
+    hosts = {origin_of(f"{scheme}://{host}/") for host in index.file_hosts for scheme in ("https", "http")}
+    return frozenset({origin_of(index.url), origin_of(index.files_url), *hosts})
+
+
+def _fetching(settings: Settings) -> UpstreamSettings:
+    rules = {
+        index.name: IndexRules(index.name, index.url, origins_of(index), index.credential) for index in settings.indexes
+    }
+    return UpstreamSettings(
+        settings.connect_timeout,
+        settings.read_timeout,
+        settings.max_fetches,
+        settings.ca_file,
+        settings.insecure_host,
+        rules,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        cache_size=settings.cache_size,
+        max_file_size=settings.max_file_size,
+        min_free=settings.min_free,
+        memory=settings.memory,
+        inactive=settings.inactive,
+    )
+
+
+def _access_log(reactor: Any, settings: Settings) -> AccessLog | None:
+    return AccessLog(settings.access_log, reactor) if settings.access_log is not None else None
+
+
+def _scratch(settings: Settings) -> Any:
+    """Bodies that don't fit into memory go to the cache's own directory: /tmp may be memory."""
+
+    def make() -> BinaryIO:
+        return cast(BinaryIO, tempfile.SpooledTemporaryFile(SPOOLED, dir=settings.cache_dir))
+
+    return make

@@ -1,0 +1,55 @@
+"""Purging by name: pages expire (they stay for a stale answer), files are deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import define
+
+from twisted_pypi.caching.offline import files_named
+from twisted_pypi.caching.pages import CachedPages
+from twisted_pypi.errors import CacheError
+from twisted_pypi.interfaces import Mount, Store, Workers
+from twisted_pypi.model import PageRoute
+
+
+@define
+class Purger:
+    """Purges what the mounts know under a name."""
+
+    mounts: tuple[Mount, ...]
+    pages: CachedPages
+    store: Store
+    workers: Workers
+
+    async def purge(self, name: str, files: bool) -> int:
+        """Expire the pages of `name` ("list": the project list), with `files` delete the files that they name.
+
+        How many entries that were. A name that no mount can know counts none.
+        """
+        count = 0
+        for route in self._routes(name):
+            if files:
+                count += await self._delete_files(route)
+            count += await self.pages.expire(route)
+        return count
+
+    def _routes(self, name: str) -> Iterable[PageRoute]:
+        for mount in self.mounts:
+            try:
+                yield from mount.pages_of(name)
+            except CacheError:
+                continue
+
+    async def _delete_files(self, route: PageRoute) -> int:
+        count = 0
+        for source in route.sources:
+            page = await self.store.pages.get(source.key)
+            if page is None:
+                continue
+            named = await files_named(route, page, self.store.pages, self.workers)
+            held = await self.store.files.held([*named, *(f"{key}.metadata" for key in named)])
+            for key in held:
+                await self.store.files.delete(key)
+            count += len(held)
+        return count

@@ -1,0 +1,159 @@
+"""All sources of configuration as one value. The only module that knows the address of the public index.
+
+Laws: a flag beats a variable, which beats the file, which beats the default; a higher source replaces a list. The
+default index is the last of the settings' `indexes`. No secret shows in an error, a warning or a repr.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import platformdirs
+from attrs import field, fields_dict, frozen
+
+from twisted_pypi.credentials import ReadNetrc, Vault, load_netrc, names_credentials, read_netrc
+from twisted_pypi.errors import ConfigError
+from twisted_pypi.indexes import IndexMaker, index_tables
+from twisted_pypi.options import CREDENTIAL_KEYS, FILE_OPTIONS, OPTIONS, SECRET_KEYS, Option
+from twisted_pypi.settings import Credential, Index, Loaded, Settings
+from twisted_pypi.sources import (
+    FileText,
+    Found,
+    ReadFile,
+    Table,
+    from_environ,
+    from_flag,
+    read_file,
+    read_named,
+    read_table,
+    value_of,
+)
+from twisted_pypi.units import Address
+
+__all__ = ["PUBLIC_FILES", "PUBLIC_INDEX", "Credential", "Index", "Loaded", "Settings", "default_cache_dir", "load"]
+
+PUBLIC_INDEX = "https://pypi.org/simple/"
+PUBLIC_FILES = "https://files.pythonhosted.org/"
+
+_BY_NAME = {option.name: option for option in OPTIONS}
+
+
+@frozen
+class _Root:
+    """The file as a whole: its top-level table and its `[[index]]` tables."""
+
+    table: Table = field(factory=Table)
+    indexes: tuple[Table, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def load(
+    given: Mapping[str, object],
+    environ: Mapping[str, str],
+    read_file: ReadFile = read_file,
+    read_netrc: ReadNetrc = read_netrc,
+) -> Loaded:
+    """Merge all sources.
+
+    `given` is what the command line said, by option name: None for what it didn't, lists for repeatable options.
+    Raises `ConfigError` that names the flag, variable or key at fault.
+    """
+    root = _read_root(given, environ, read_file)
+    found = {option.name: _find(option, given, environ, root.table) for option in FILE_OPTIONS}
+    values: dict[str, Any] = {option.attribute: value_of(option, found[option.name]) for option in FILE_OPTIONS}
+    values["not_found_ttl"] = min(values["not_found_ttl"], values["index_ttl"])
+    values["cache_dir"] = values["cache_dir"] or default_cache_dir(environ)
+    values["insecure_host"] = frozenset(values["insecure_host"])
+    logins, netrc_warnings = load_netrc(environ, read_netrc)
+    vault = Vault(environ, read_file, os.path.dirname(root.table.label))
+    maker = IndexMaker(
+        public_index=PUBLIC_INDEX,
+        public_files=PUBLIC_FILES,
+        file_hosts=frozenset(values["file_host"]),
+        ttl=values["index_ttl"],
+        not_found_ttl=values["not_found_ttl"],
+        vault=vault,
+        logins=logins,
+    )
+    credential, own_warnings = _own_credential(root.table, found["index-url"], vault)
+    values["indexes"] = _indexes(maker, root, values, credential)
+    settings = Settings(**{name: values[name] for name in fields_dict(Settings)})
+    return Loaded(settings, root.warnings + netrc_warnings + own_warnings)
+
+
+def _find(option: Option, given: Mapping[str, object], environ: Mapping[str, str], table: Table) -> Found | None:
+    return from_flag(option, given) or from_environ(option, environ) or table.find(option)
+
+
+def _read_root(given: Mapping[str, object], environ: Mapping[str, str], reader: ReadFile) -> _Root:
+    found = _find(_BY_NAME["config"], given, environ, Table())
+    if found is None:
+        return _Root()
+    value_of(_BY_NAME["config"], found)
+    path = os.path.expanduser(found.texts[-1])
+    content = read_named(found.label, [path], reader)
+    table = read_table(path, content.text)
+    table.refuse_unknown(["index", *(option.name for option in FILE_OPTIONS), *CREDENTIAL_KEYS])
+    indexes = index_tables(table)
+    return _Root(table, indexes, _exposed(path, content, (table, *indexes)))
+
+
+def _exposed(path: str, content: FileText, tables: tuple[Table, ...]) -> tuple[str, ...]:
+    """The warning about a file that holds secrets and that others can read."""
+    if not content.mode & 0o044 or not any(_holds_secret(table) for table in tables):
+        return ()
+    return (f"{path} holds secrets and others can read it: chmod 600 {path}",)
+
+
+def _holds_secret(table: Table) -> bool:
+    if any(key in table.keys for key in (*SECRET_KEYS, "admin-token")):
+        return True
+    urls = (table.keys.get(key) for key in ("url", "index-url", "extra-index-url"))
+    return any(re.search(r"://[^/]*@", str(url)) for url in urls)
+
+
+def _own_credential(table: Table, found: Found | None, vault: Vault) -> tuple[Credential | None, tuple[str, ...]]:
+    """The credential at the top level of the file, which is for the index that the file means, and a warning.
+
+    When a flag or variable puts another index in the place of the file's, that one must not get it.
+    """
+    if not names_credentials(table):
+        return None, ()
+    option = _BY_NAME["index-url"]
+    if found is None:
+        raise ConfigError(table.label, "credentials without an index-url: the public index takes none")
+    credential = vault.credential(table)
+    meant = table.find(option)
+    if meant is None or value_of(option, meant).url == value_of(option, found).url:
+        return credential, ()
+    return None, (f"{table.label}: its credentials are not used: {found.label} names another index",)
+
+
+def _indexes(
+    maker: IndexMaker, root: _Root, values: Mapping[str, Any], credential: Credential | None
+) -> tuple[Index, ...]:
+    """All indexes in asking order: extra ones, tables, the default; one that is named twice goes last."""
+    address: Address = values["index_url"] or Address(PUBLIC_INDEX)
+    default = maker.plain(address, values["files_url"], credential)
+    extra = {extra.url: maker.plain(extra) for extra in values["extra_index_url"] if extra.url != address.url}
+    described = []
+    for table in root.indexes:
+        index = maker.described(table)
+        if index.url == address.url:
+            default = maker.described(table, values["files_url"], default.credential)
+        else:
+            described.append(index)
+    return (*extra.values(), *described, default)
+
+
+def default_cache_dir(environ: Mapping[str, str]) -> str:
+    """systemd's `$CACHE_DIRECTORY` (the first, if there are several), else `pypicache` in the user's caches."""
+    systemd = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
+    if systemd:
+        return os.path.abspath(systemd)
+    home = environ.get("XDG_CACHE_HOME", "")
+    # The XDG Base Directory Specification has relative values ignored.
+    return os.path.join(home, "pypicache") if os.path.isabs(home) else platformdirs.user_cache_dir("pypicache")

@@ -1,0 +1,84 @@
+"""Whether an origin is down: a state machine for each, pure; `now` (seconds) is passed in.
+
+Laws: it opens after three failures in a row and closes at the first success. While it is open, one caller at a time is
+let through as a probe, after 1, 2, 4, 8, 16 and then every 30 s; only a probe's failure makes the pause longer, so
+that callers who try anyway don't put the next probe off. A probe that never reports is replaced after the same pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from attrs import define, field
+
+from twisted_pypi.events import BreakerChanged
+from twisted_pypi.interfaces import Observer
+
+THRESHOLD = 3
+LONGEST_PAUSE = 30.0
+
+
+@define
+class Breaker:
+    """One origin's."""
+
+    failures: int = 0
+    probes: int = 0
+    probing: bool = False
+    next_probe: float = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Whether the origin is taken for down."""
+        return self.failures >= THRESHOLD
+
+    def is_down(self, now: float) -> bool:
+        """Whether to stay away. Answers False once when a probe is due: that caller is the probe."""
+        if not self.open:
+            return False
+        if now < self.next_probe:
+            return True
+        self.probing = True
+        self.next_probe = now + self._pause
+        return False
+
+    def failed(self, now: float) -> bool:
+        """The origin failed; whether the breaker opened by that."""
+        was_open = self.open
+        self.failures += 1
+        if was_open and self.probing:
+            self.probing = False
+            self.probes += 1
+            self.next_probe = now + self._pause
+        elif self.open and not was_open:
+            self.next_probe = now + self._pause
+        return self.open and not was_open
+
+    @property
+    def _pause(self) -> float:
+        # The exponent is bounded: an origin may be down for months.
+        return min(LONGEST_PAUSE, 2.0 ** min(self.probes, 8))
+
+
+@define(eq=False)
+class Breakers:
+    """Those of all origins. An origin that is well costs nothing."""
+
+    _observer: Observer
+    _breakers: dict[Hashable, Breaker] = field(factory=dict, init=False)
+
+    def is_down(self, origin: Hashable, now: float) -> bool:
+        """See `Breaker.is_down`."""
+        breaker = self._breakers.get(origin)
+        return breaker is not None and breaker.is_down(now)
+
+    def failed(self, origin: Hashable, now: float) -> None:
+        """The origin could not be reached, or answered 5xx."""
+        if self._breakers.setdefault(origin, Breaker()).failed(now):
+            self._observer(BreakerChanged(str(origin), True))
+
+    def succeeded(self, origin: Hashable) -> None:
+        """The origin answered."""
+        breaker = self._breakers.pop(origin, None)
+        if breaker is not None and breaker.open:
+            self._observer(BreakerChanged(str(origin), False))

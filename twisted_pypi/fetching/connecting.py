@@ -1,0 +1,146 @@
+"""Connections to upstreams: judged addresses, TLS finished before it counts as connected, closing without waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IProtocol,
+    IProtocolFactory,
+    ISSLTransport,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from twisted.web.client import URI
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from twisted_pypi.fetching.addresses import JudgedReactor, JudgingResolver
+from twisted_pypi.fetching.tls import TlsPolicy
+from twisted_pypi.urls import Origin
+
+READ_BUFFER = 256 << 10
+
+
+@implementer(IHandshakeListener)
+class Connection(ProtocolWrapper):
+    """A connection below Twisted's HTTP client protocol.
+
+    To close it is to abort it: an upstream that is still sending, or that doesn't answer a TLS goodbye, would keep a
+    descriptor otherwise, and there is never anything of ours left to be sent.
+    """
+
+    _secured = False
+    _waiting: Deferred[None] | None = None
+    _lost: Failure | None = None
+
+    def makeConnection(self, transport: Any) -> None:  # noqa: N802
+        """The TCP connection is there."""
+        if not ISSLTransport.providedBy(transport):
+            transport.bufferSize = READ_BUFFER
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]
+
+    def handshakeCompleted(self) -> None:  # noqa: N802
+        """The TLS connection is there too, and whom it leads to was verified."""
+        self._secured = True
+        self._tell(None)
+
+    def secured(self) -> Deferred[None]:
+        """Fires when the TLS handshake is done, or fails with why the connection was lost."""
+        waiting: Deferred[None] = Deferred(lambda _: self.loseConnection())
+        if self._lost is not None:
+            waiting.errback(self._lost)
+        elif self._secured:
+            waiting.callback(None)
+        else:
+            self._waiting = waiting
+        return waiting
+
+    def loseConnection(self) -> None:  # noqa: N802
+        """Abort."""
+        self.disconnecting = 1
+        cast(Any, self.transport).abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+        """See `IProtocol`."""
+        self._lost = reason
+        self._tell(reason)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def _tell(self, outcome: Failure | None) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.called:
+            waiting.callback(cast(None, outcome))
+
+
+class _ConnectionFactory(WrappingFactory):
+    protocol = Connection
+    noisy = False
+
+
+@define(eq=False)
+class Dial:
+    """How one request connects, if no connection is at hand, and what came of it.
+
+    `connecting` and `connected` are called when it begins and ends. `permits` judges addresses; those in `avoid` are
+    tried last. Afterwards `refused` are the addresses that weren't permitted, `peer` is the one connected to.
+    """
+
+    reactor: Any
+    tls: TlsPolicy
+    timeout: float
+    permits: Callable[[str], bool]
+    connecting: Callable[[], None]
+    connected: Callable[[], None]
+    avoid: tuple[str, ...] = ()
+    refused: list[str] = field(factory=list, init=False)
+    peer: str = field(default="", init=False)
+
+    async def connect(self, origin: Origin, factory: IProtocolFactory) -> IProtocol:
+        """A ready connection to `origin`, TLS included for https. Raises what the endpoint or TLS raises."""
+        self.connecting()
+        resolver = JudgingResolver(self.reactor.nameResolver, self.permits, self.avoid, self.refused)
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+            JudgedReactor(self.reactor, resolver), origin.host, origin.port, timeout=self.timeout
+        )
+        if origin.scheme == "https":
+            endpoint = wrapClientTLS(self.tls.creator_for(origin), endpoint, self.reactor)
+        wrapping: Any = _ConnectionFactory
+        connection: Any = await endpoint.connect(wrapping(factory))
+        self.peer = str(getattr(connection.getPeer(), "host", ""))
+        if origin.scheme == "https":
+            await connection.secured()
+        self.connected()
+        return cast(IProtocol, connection.wrappedProtocol)
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class _Endpoint:
+    dial: Dial
+    origin: Origin
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
+        return Deferred.fromCoroutine(self.dial.connect(self.origin, protocolFactory))
+
+    def __repr__(self) -> str:
+        return f"<{self.origin}>"
+
+
+@implementer(IAgentEndpointFactory)
+@define(eq=False)
+class DialingFactory:
+    """Makes an `Agent` connect by way of one `Dial`."""
+
+    dial: Dial
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
+        """See `IAgentEndpointFactory`."""
+        return _Endpoint(self.dial, Origin(uri.scheme.decode("ascii"), uri.host.decode("ascii"), uri.port))

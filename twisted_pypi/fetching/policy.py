@@ -1,0 +1,57 @@
+"""What may be contacted, on whose behalf (DESIGN.md, section 4). Pure.
+
+Configured origins may be, whatever their address. Others only if an index's page named the URL or an allowed origin
+redirected to it, and only at globally routable addresses (`addresses` judges them when it connects).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from twisted_pypi.errors import UpstreamFailed
+from twisted_pypi.fetching.credentials import Credential
+from twisted_pypi.urls import Origin, origin_of, without_secrets
+
+
+@frozen
+class IndexRules:
+    """One index, as fetching knows it. `origins` are its configured origins; that of `url` always belongs to them."""
+
+    name: str
+    url: str
+    origins: frozenset[Origin] = frozenset()
+    credential: Credential | None = field(default=None, repr=False)
+
+    def trusts(self, origin: Origin) -> bool:
+        """Whether this is one of its configured origins."""
+        return origin in self.origins or origin == origin_of(self.url)
+
+
+@frozen
+class OriginPolicy:
+    """The rules of all indexes."""
+
+    indexes: Mapping[str, IndexRules]
+
+    def rules(self, index: str, url: str) -> IndexRules:
+        """The rules of an index. Raises `UpstreamFailed` for an index that is not configured."""
+        try:
+            return self.indexes[index]
+        except KeyError:
+            raise UpstreamFailed(f"no index is called {index!r}", without_secrets(url)) from None
+
+    def trusted(self, origin: Origin) -> bool:
+        """Whether the origin is configured for any index: it may have any address."""
+        return any(rules.trusts(origin) for rules in self.indexes.values())
+
+    def enter(self, url: str, named: bool) -> Origin:
+        """The origin of a URL to be asked first. Raises `UpstreamFailed` if it may not be."""
+        try:
+            origin = origin_of(url)
+        except ValueError as error:
+            raise UpstreamFailed(str(error), without_secrets(url)) from None
+        if not named and not self.trusted(origin):
+            raise UpstreamFailed(f"forbidden origin {origin}: neither configured nor named by a page", str(origin))
+        return origin

@@ -1,0 +1,201 @@
+"""`interfaces.Upstream` over HTTP: who may be asked, when, with which credentials, and what an answer is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.web.iweb import IResponse
+
+from twisted_pypi.errors import UpstreamFailed
+from twisted_pypi.events import FetchDone, FetchFailed
+from twisted_pypi.fetching.addresses import is_global, resolve_host
+from twisted_pypi.fetching.answers import headers_of, length_of, retry_after
+from twisted_pypi.fetching.body import Drain, HttpBody
+from twisted_pypi.fetching.breaker import Breakers
+from twisted_pypi.fetching.credentials import authorization
+from twisted_pypi.fetching.exchange import Exchanger, Message
+from twisted_pypi.fetching.limits import FairSlots
+from twisted_pypi.fetching.policy import IndexRules, OriginPolicy
+from twisted_pypi.fetching.redirects import MAX_REDIRECTS, REDIRECTS, target_of
+from twisted_pypi.fetching.tls import TlsPolicy
+from twisted_pypi.interfaces import FetchedBody, Observer
+from twisted_pypi.model import FetchRequest
+from twisted_pypi.urls import origin_of, without_secrets
+
+__all__ = ["HttpFetched", "HttpUpstream", "IndexRules", "UpstreamSettings"]
+
+USER_AGENT = "pypicache"
+PRIVATE_KEPT = 60.0
+"""Seconds for which it is remembered whether an index's own address is private."""
+
+
+@frozen
+class UpstreamSettings:
+    """How to fetch: timeouts in seconds, `insecure` as `host` or `host:port`, rules by index name."""
+
+    connect_timeout: float = 5.0
+    read_timeout: float = 10.0
+    max_fetches: int = 32
+    ca_file: str | None = None
+    insecure: Iterable[str] = ()
+    indexes: Mapping[str, IndexRules] = field(factory=dict)
+
+
+@define(eq=False)
+class HttpFetched:
+    """An `interfaces.Fetched`."""
+
+    status: int
+    url: str
+    headers: Mapping[str, str]
+    body: FetchedBody
+    seconds: float
+
+
+@define(eq=False)
+class _Place:
+    """A place among the running fetches, given back once."""
+
+    _slots: FairSlots | None
+
+    def leave(self) -> None:
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.release()
+
+
+class HttpUpstream:
+    """Fetches over HTTP/1.1. `reactor` provides time, TCP and a name resolver. Raises `ConfigError` (see `TlsPolicy`).
+
+    Files and pages take their places from pools of their own, so that a page never queues behind files.
+    """
+
+    def __init__(self, reactor: Any, settings: UpstreamSettings, observer: Observer) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._observer = observer
+        self._policy = OriginPolicy(settings.indexes)
+        self._breakers = Breakers(observer)
+        self._slots = {is_file: FairSlots(settings.max_fetches) for is_file in (False, True)}
+        self._private: dict[str, tuple[float, bool]] = {}
+        tls = TlsPolicy(settings.ca_file, settings.insecure)
+        times = (settings.connect_timeout, settings.read_timeout)
+        self._exchanger = Exchanger(reactor, tls, *times, kept=settings.max_fetches)
+
+    def is_down(self, url: str) -> bool:
+        """See `interfaces.Upstream`. Answers False once when a probe is due: whoever is told that must fetch."""
+        return self._breakers.is_down(origin_of(url), self._reactor.seconds())
+
+    async def fetch(self, request: FetchRequest) -> HttpFetched:
+        """See `interfaces.Upstream`."""
+        try:
+            rules = self._policy.rules(request.index, request.url)
+            origin = self._policy.enter(request.url, request.named)
+            slots = self._slots[request.file]
+            await slots.acquire(request.client, str(origin))
+            place = _Place(slots)
+            try:
+                return await self._follow(request, rules, place.leave)
+            except BaseException:
+                place.leave()
+                raise
+        except UpstreamFailed as failure:
+            self._observer(FetchFailed(failure.url, failure.reason, request.file))
+            raise
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        await self._exchanger.close()
+
+    async def _follow(self, request: FetchRequest, rules: IndexRules, leave: Callable[[], None]) -> HttpFetched:
+        """Ask, and ask where the answer sends us."""
+        url, started = request.url, self._reactor.seconds()
+        trusted = True
+        for _ in range(MAX_REDIRECTS + 1):
+            secret = authorization(rules.credential, rules.url, url, request.named) if trusted else None
+            response = await self._ask(request, rules, url, secret)
+            if response.code not in REDIRECTS:
+                return self._accept(request, url, response, self._reactor.seconds() - started, leave)
+            self._discard(response)
+            target = target_of(url, _header(response, "location"))
+            # Once a redirect has led away from an origin, whoever was met there must not get our secrets back.
+            pass
+            url = target
+        raise UpstreamFailed(f"more than {MAX_REDIRECTS} redirects", without_secrets(request.url))
+
+    async def _ask(self, request: FetchRequest, rules: IndexRules, url: str, secret: str | None) -> IResponse:
+        """One exchange with one origin, on its record with the breaker. Raises `UpstreamFailed`, also for 5xx, 429."""
+        origin = origin_of(url)
+        any_address = self._policy.trusted(origin) or await self._is_private(rules)
+        message = Message(request.method, url, _request_headers(request, secret), any_address)
+        try:
+            response = await self._exchanger.send(message)
+            self._judge(url, response)
+        except UpstreamFailed as failure:
+            if failure.unreachable:
+                self._breakers.failed(origin, self._reactor.seconds())
+            raise
+        self._breakers.succeeded(origin)
+        return response
+
+    def _judge(self, url: str, response: IResponse) -> None:
+        status = response.code
+        if status == 429 or not 200 <= status < 500:
+            self._discard(response)
+            after = retry_after(_header(response, "retry-after"), self._reactor.seconds())
+            raise UpstreamFailed(f"answered {status}", without_secrets(url), status, after, unreachable=status >= 500)
+
+    def _accept(
+        self, request: FetchRequest, url: str, response: IResponse, seconds: float, leave: Callable[[], None]
+    ) -> HttpFetched:
+        shown = without_secrets(url)
+        length = length_of(response, request.method)
+        body = HttpBody(shown, length, self._reactor, self._settings.read_timeout, self._observer, leave)
+        fetched = HttpFetched(response.code, url, headers_of(response.headers, length), body, seconds)
+        self._observer(FetchDone(shown, response.code, seconds, request.file))
+        response.deliverBody(body)  # type: ignore[no-untyped-call]
+        return fetched
+
+    def _discard(self, response: IResponse) -> None:
+        """Read a small body to its end to keep the connection, break a large one off."""
+        response.deliverBody(Drain(self._reactor, self._settings.read_timeout))  # type: ignore[no-untyped-call]
+
+    async def _is_private(self, rules: IndexRules) -> bool:
+        """Whether all of the index's own addresses are private: its pages may then name private ones."""
+        now: float = self._reactor.seconds()
+        until, private = self._private.get(rules.name, (now, False))
+        if now < until:
+            return private
+        looking = resolve_host(self._reactor.nameResolver, origin_of(rules.url).host)
+        addresses = await _within(looking, self._settings.connect_timeout, self._reactor)
+        private = bool(addresses) and not any(map(is_global, addresses))
+        self._private[rules.name] = (self._reactor.seconds() + PRIVATE_KEPT, private)
+        return private
+
+
+def _request_headers(request: FetchRequest, secret: str | None) -> dict[str, str]:
+    headers = {
+        "User-Agent": USER_AGENT,
+        "Accept": request.accept,
+        "Accept-Encoding": "identity" if request.file else "gzip",
+        **request.headers,
+    }
+    return headers if secret is None else {**headers, "Authorization": secret}
+
+
+def _header(response: IResponse, name: str) -> str | None:
+    values = response.headers.getRawHeaders(name.encode("ascii"))
+    return values[0].decode("latin-1") if values else None
+
+
+async def _within(looking: Deferred[list[str]], seconds: float, clock: Any) -> list[str]:
+    """What a look-up finds within so many seconds; nothing if it takes longer."""
+    looking.addTimeout(seconds, clock)
+    try:
+        return await looking
+    except TookTooLong:
+        return []

@@ -1,0 +1,77 @@
+"""The sockets that clients connect to: bound early, so that a failure is told before anything else begins."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.python.failure import Failure
+
+from twisted_pypi.errors import ConfigError
+from twisted_pypi.settings import Settings
+
+BACKLOG = 1024
+
+
+@define
+class Listeners:
+    """The listening ports of one daemon."""
+
+    reactor: Any
+    settings: Settings
+    _ports: list[IListeningPort] = field(factory=list, init=False)
+
+    def bind(self, factory: IProtocolFactory) -> None:
+        """Bind all of them. Raises `ConfigError` that names the option; what was bound is released by `close`."""
+        if self.settings.listen:
+            for description in self.settings.listen:
+                self._ports.append(self._from_endpoint(description, factory))
+            return
+        try:
+            port = self.reactor.listenTCP(self.settings.port, factory, BACKLOG, self.settings.interface)
+        except CannotListenError as error:
+            raise ConfigError("--port", str(error.socketError)) from None
+        self._ports.append(port)
+
+    def addresses(self) -> list[str]:
+        """What is listened on, for people: index URLs for TCP, else as Twisted describes it."""
+        return [_describe(port.getHost(), self.settings) for port in self._ports]
+
+    async def close(self) -> None:
+        """Listen no more."""
+        while self._ports:
+            await maybeDeferred(self._ports.pop().stopListening)
+
+    def _from_endpoint(self, description: str, factory: IProtocolFactory) -> IListeningPort:
+        """Unlike `StreamServerEndpointService`, which swallows them, this raises what goes wrong."""
+        bound: list[IListeningPort | Failure] = []
+        try:
+            endpoint: IStreamServerEndpoint = serverFromString(self.reactor, description)  # type: ignore[no-untyped-call]
+            endpoint.listen(factory).addBoth(bound.append)
+        except Exception as error:
+            raise ConfigError("--listen", f"{description}: {error}") from None
+        if not bound:
+            raise ConfigError("--listen", f"{description}: is not bound at once")
+        if isinstance(bound[0], Failure):
+            raise ConfigError("--listen", f"{description}: {bound[0].getErrorMessage()}")
+        return bound[0]
+
+
+def _describe(address: Any, settings: Settings) -> str:
+    host = getattr(address, "host", None)
+    if host is None:
+        return str(address)
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{address.port}{settings.prefix}/simple/ ({_reach(host, address.port)})"
+
+
+def _reach(host: str, port: int) -> str:
+    """Who can connect, and how to change that."""
+    if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        return "this machine only; --interface 0.0.0.0 opens it to the network"
+    return f"point clients at this machine's name, port {port}"

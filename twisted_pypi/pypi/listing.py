@@ -1,0 +1,183 @@
+"""The project list: some 40 MB and 700,000 names, so it is never in memory as a whole.
+
+Every pass goes over the body in small pieces, between which other threads run. Names that can't be asked for are left
+out; of the top-level keys, "meta" is kept.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+from html import escape
+from typing import Any
+from urllib.parse import unquote
+
+import ijson  # type: ignore[import-untyped]
+import orjson
+from attrs import frozen
+
+from twisted_pypi.model import FileLink, PageBody
+from twisted_pypi.pypi import simple_html, simple_json
+from twisted_pypi.pypi.charsets import check_whole, chunks, is_json, utf8_chunks
+from twisted_pypi.pypi.names import normalized
+from twisted_pypi.pypi.scanning import Anchor, Scan, Scanner
+
+_HEAD = 256 << 10
+_TAIL = 4096
+_SERIAL = re.compile(rb"<!--\s*SERIAL\s+(\d{1,18})\s*-->")
+
+
+@frozen
+class ProjectList:
+    """`model.Document` for the project list. Its body is read again for each rendering, one at a time."""
+
+    body: PageBody
+    meta: dict[str, Any]
+    json: bool
+
+    @property
+    def version(self) -> int | None:
+        """The last serial."""
+        return simple_json.serial_of(self.meta)
+
+    def links(self) -> Iterable[FileLink]:
+        """None: it names no files."""
+        return ()
+
+    def render(self, body: str) -> Iterable[bytes]:
+        """The chunks of "json" or "html". Raises `ValueError` if the list turns out to be broken."""
+        return {"json": self._render_json, "html": self._render_html}[body]()
+
+    def _render_json(self) -> Iterator[bytes]:
+        yield b'{"meta":' + orjson.dumps(self.meta) + b',"projects":['
+        separator = b""
+        for batch in self._batches():
+            if batch:
+                yield separator + orjson.dumps(batch)[1:-1]
+                separator = b","
+        yield b"]}"
+
+    def _render_html(self) -> Iterator[bytes]:
+        yield simple_html.head({"meta": self.meta}, "Simple index").encode()
+        for batch in self._batches():
+            yield "".join(map(_anchor, batch)).encode()
+        yield simple_html.tail(self.meta)
+
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+        """The projects with usable names, a piece of the body's worth at a time."""
+        for batch in _from_json(self.body) if self.json else _from_html(self.body):
+            yield [project for project in batch if _usable(project)]
+
+
+def interpret(body: PageBody) -> ProjectList:
+    """The project list in a body, which must stay open as long as the list is used.
+
+    Raises `ValueError` if it is no such list, of an unknown major version, or truncated.
+    """
+    if is_json(body):
+        return ProjectList(body, _json_meta(body), json=True)
+    check_whole(body)
+    scan = _scan_head(body)
+    if not _is_list(scan):
+        raise ValueError("not a project list: it does not call itself one, nor links names")
+    return ProjectList(body, _html_meta(body, scan), json=False)
+
+
+def _json_meta(body: PageBody) -> dict[str, Any]:
+    # Going to the end for it tells too whether all of the body is JSON.
+    metas = [meta for found in _items(body, "meta") for meta in found]
+    if not any("start_array" in starts for starts in _projects_starts(body)):
+        raise ValueError('not a project list: no "projects"')
+    return simple_json.checked_meta(metas[0] if metas else None)
+
+
+def _projects_starts(body: PageBody) -> Iterator[list[str]]:
+    """Of each piece, the events that begin the value of "projects"."""
+    for events in _pushed(body, ijson.parse_coro):
+        yield [event for prefix, event, _ in events if prefix == "projects"]
+
+
+def _items(body: PageBody, prefix: str) -> Iterator[list[Any]]:
+    return _pushed(body, ijson.items_coro, prefix)
+
+
+def _pushed(body: PageBody, make: Any, *arguments: str) -> Iterator[list[Any]]:
+    """What ijson makes of each piece of the body. Raises `ValueError` for what isn't JSON, or is truncated."""
+    found = ijson.sendable_list()
+    parser = make(found, *arguments, use_float=True)
+    try:
+        for number, chunk in enumerate(chunks(body.stream)):
+            parser.send(chunk if number else chunk.removeprefix(codecs.BOM_UTF8))
+            yield found
+            del found[:]
+        parser.close()
+    except ijson.JSONError as error:
+        raise ValueError(f"not JSON: {error}") from error
+    yield found
+
+
+def _from_json(body: PageBody) -> Iterator[list[dict[str, Any]]]:
+    return _items(body, "projects.item")
+
+
+def _usable(project: object) -> bool:
+    name = project.get("name") if isinstance(project, dict) else None
+    return isinstance(name, str) and normalized(name) is not None
+
+
+def _scan_head(body: PageBody) -> Scan:
+    """The scan of the first quarter megabyte: enough to know a list by."""
+    scanner, size = Scanner(), 0
+    for chunk in utf8_chunks(body):
+        scanner.feed(chunk)
+        size += len(chunk)
+        if size >= _HEAD:
+            break
+    scanner.close()
+    return scanner.scan
+
+
+def _is_list(scan: Scan) -> bool:
+    """Whether this is a project list: PEP 503 makes every link one whose last part is the project's name."""
+    if scan.asks:
+        return False
+    if scan.titled or scan.blank:
+        return True
+    alike = sum(_last_part(anchor) == normalized(anchor.text) is not None for anchor in scan.anchors)
+    return not scan.live and 2 * alike > len(scan.anchors)
+
+
+def _last_part(anchor: Anchor) -> str | None:
+    path = anchor.href.partition("#")[0].partition("?")[0]
+    return normalized(unquote(path.rstrip("/").rpartition("/")[2]))
+
+
+def _html_meta(body: PageBody, scan: Scan) -> dict[str, Any]:
+    for version in scan.meta("pypi:repository-version"):
+        simple_json.check_version(version)
+    meta: dict[str, Any] = {"api-version": simple_json.HTML_VERSION}
+    size = body.stream.seek(0, 2)
+    body.stream.seek(max(0, size - _TAIL))
+    serial = _SERIAL.search(body.stream.read(_TAIL))
+    return {**meta, "_last-serial": int(serial[1])} if serial else meta
+
+
+def _from_html(body: PageBody) -> Iterator[list[dict[str, Any]]]:
+    scanner = Scanner()
+    for chunk in utf8_chunks(body):
+        scanner.feed(chunk)
+        yield _named(scanner.scan.take())
+    scanner.close()
+    yield _named(scanner.scan.take())
+
+
+def _named(anchors: list[Anchor]) -> list[dict[str, Any]]:
+    """The projects that the anchors of a list link: those whose text, or else last part of the link, is a name."""
+    named = (anchor.text if normalized(anchor.text) else _last_part(anchor) for anchor in anchors)
+    return [{"name": name} for name in named if name]
+
+
+def _anchor(project: dict[str, Any]) -> str:
+    name = project["name"]
+    return f'<a href="{normalized(name)}/">{escape(name)}</a><br>\n'

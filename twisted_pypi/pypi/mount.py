@@ -1,0 +1,126 @@
+"""The index as a mount: what each path of it means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from urllib.parse import unquote
+
+from attrs import field, frozen
+
+from twisted_pypi import urls
+from twisted_pypi.errors import Absent, BadPath
+from twisted_pypi.model import PageRoute, Redirect, Route
+from twisted_pypi.pypi.names import project_name
+from twisted_pypi.pypi.routes import IndexSpec, Routes, names_origin
+
+_HINT = "try /simple/"
+# What a request line may hold as a path, raw (RFC 9112, 3.2).
+_RAW_PATH = re.compile(r"/[!\"$->@-~]*")
+_SLASHES = re.compile(r"/{2,}")
+_REMEMBERED = 2048
+
+
+@frozen
+class IndexMount:
+    """`interfaces.Mount` for indexes in asking order, of which the last is the default."""
+
+    indexes: tuple[IndexSpec, ...]
+    _routes: Routes = field(init=False, repr=False, eq=False)
+    _remembered: Callable[[str], Route] = field(init=False, repr=False, eq=False)
+
+    @_routes.default
+    def _make_routes(self) -> Routes:
+        return Routes(self.indexes)
+
+    @_remembered.default
+    def _remember(self) -> Callable[[str], Route]:
+        # The same few paths are asked for over and over, and a route takes longer to make than a hit to serve.
+        return lru_cache(maxsize=_REMEMBERED)(self._checked)
+
+    def resolve(self, path: str) -> Route:
+        """The route of a raw path without query, beginning with "/". Raises `Absent` or `BadPath`.
+
+        A NAME without its slash is redirected relatively, doubled slashes to an absolute path of this mount.
+        """
+        return self._remembered(path)
+
+    def pages_of(self, name: str) -> tuple[PageRoute, ...]:
+        """The pages of a project, in any spelling, or of the "list" of all projects.
+
+        Raises `Absent` for what is no project name.
+        """
+        if name == "list":
+            return (self._routes.listing(),)
+        normal = project_name(name)
+        return self._routes.project(normal), self._routes.api(normal)
+
+    def permits(self, index: str, url: str) -> bool:
+        """Whether pages of the index may name files at `url`: anywhere, unless the index is bound to its origins."""
+        named = [spec for spec in self.indexes if spec.name == index]
+        return any(not spec.bound or names_origin(spec, url) for spec in named)
+
+    def _checked(self, path: str) -> Route:
+        if not _RAW_PATH.fullmatch(path):
+            raise BadPath("the path is not one that HTTP allows")
+        try:
+            urls.canonical_path(path)
+        except ValueError as error:
+            raise BadPath(str(error)) from error
+        tidy = _tidied(path)
+        route = self._route(tidy)
+        if tidy == path:
+            return route
+        return Redirect(f"{tidy}/" if isinstance(route, Redirect) else tidy)
+
+    def _route(self, path: str) -> Route:
+        kind, slash, rest = path[1:].partition("/")
+        if kind in ("packages", "files"):
+            return self._routes.file(path[1:])
+        if kind in ("simple", "index"):
+            return self._simple(rest) if slash else Redirect(f"{kind}/")
+        if kind == "pypi":
+            return self._api(rest.removesuffix("/").split("/"))
+        if kind == "integrity":
+            return self._integrity(rest.removesuffix("/").split("/"))
+        raise Absent(f"nothing is served here: {_HINT}")
+
+    def _simple(self, rest: str) -> Route:
+        if not rest:
+            return self._routes.listing()
+        raw, slash, below = rest.partition("/")
+        if below:
+            raise Absent("below a project there is nothing: files are where its page links them")
+        name = project_name(unquote(raw))
+        return self._routes.project(name) if slash else Redirect(f"{raw}/")
+
+    def _api(self, segments: list[str]) -> Route:
+        match segments:
+            case [name, "json"]:
+                return self._routes.api(project_name(unquote(name)))
+            case [name, version, "json"]:
+                return self._routes.api(project_name(unquote(name)), _segment(version))
+        raise Absent(f"the JSON API has /pypi/NAME/json and /pypi/NAME/VERSION/json; for pip, {_HINT}")
+
+    def _integrity(self, segments: list[str]) -> Route:
+        match segments:
+            case [name, version, filename, "provenance"]:
+                return self._routes.integrity(project_name(unquote(name)), _segment(version), _segment(filename))
+        raise Absent("the provenance API has /integrity/PROJECT/VERSION/FILENAME/provenance")
+
+
+def _tidied(path: str) -> str:
+    """The path without doubled slashes, save in what is upstream's own path."""
+    single = "/" + path.lstrip("/")
+    if single.startswith(("/packages/", "/files/")):
+        return single
+    return _SLASHES.sub("/", path)
+
+
+def _segment(raw: str) -> str:
+    """One path segment in its canonical spelling. Raises `Absent` if it is empty, or hides a slash."""
+    segment = urls.canonical_path(raw)
+    if not segment or "%2F" in segment:
+        raise Absent("this path names no file or version")
+    return segment

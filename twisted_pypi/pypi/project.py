@@ -1,0 +1,95 @@
+"""A project's page: from either upstream form to both of ours, with links that lead to this server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from attrs import frozen
+
+from twisted_pypi import urls
+from twisted_pypi.errors import CacheError
+from twisted_pypi.model import FileLink, PageBody
+from twisted_pypi.pypi import simple_html, simple_json
+from twisted_pypi.pypi.charsets import is_json
+from twisted_pypi.pypi.digests import link_of
+from twisted_pypi.pypi.links import UP, Linker, key_of_path
+
+_RENDERERS = {"json": simple_json.render, "html": simple_html.render}
+
+
+@frozen
+class ProjectPage:
+    """`model.Document` for a simple page. `page` and `files` are as we serve them, `announced` as upstream said."""
+
+    page: dict[str, Any]
+    files: Sequence[dict[str, Any]]
+    announced: Sequence[FileLink] = ()
+
+    @property
+    def version(self) -> int | None:
+        """The last serial."""
+        return simple_json.serial_of(self.page["meta"])
+
+    def links(self) -> Iterable[FileLink]:
+        """What the page says of files, in its order."""
+        return self.announced
+
+    def render(self, body: str) -> Iterable[bytes]:
+        """The chunks of "json" or "html"."""
+        return _RENDERERS[body](self.page, self.files)
+
+
+def interpret(packages: str, name: str, body: PageBody) -> ProjectPage:
+    """The page of the project `name` (normalised). Files below the URL `packages` ("" for none) are served as such.
+
+    Raises `ValueError` if it is no such page.
+    """
+    if is_json(body):
+        body.stream.seek(0)
+        page, base = simple_json.parse(body.stream.read()), body.url
+    else:
+        page, href = simple_html.parse(body, name)
+        base = urls.resolve(body.url, href) or body.url
+    linker = Linker(base, packages)
+    files, announced = [], []
+    for file in page["files"]:
+        entry = _entry(file, linker)
+        if entry is not None:
+            files.append(entry[0])
+            announced.append(entry[1])
+    return ProjectPage(page, files, announced)
+
+
+def _entry(file: object, linker: Linker) -> tuple[dict[str, Any], FileLink] | None:
+    """A file as served, and what was said of it; None if it can't be linked."""
+    if not isinstance(file, dict) or not isinstance(reference := file.get("url"), str) or not reference:
+        return None
+    place = linker.place(reference)
+    if place is None:
+        return None
+    served = simple_json.tidy_file(file, UP + place.path)
+    filename = served.get("filename")
+    if not isinstance(filename, str) or not filename:
+        served["filename"] = unquote(place.path.rpartition("/")[2])
+    # PEP 740 wants an absolute URL; a relative one would mean something else on this server.
+    if isinstance(provenance := served.get("provenance"), str) and not provenance.startswith("https://"):
+        served["provenance"] = urls.resolve(linker.base, provenance)
+    return served, link_of(place.url, served)
+
+
+def restrict(packages: str, stored: bytes, held: Callable[[list[str]], set[str]]) -> ProjectPage:
+    """The page in a stored "json" body with only the files that are held."""
+    page = simple_json.parse(stored)
+    keyed = [(file, _key(file["url"], packages)) for file in page["files"]]
+    kept = held([key for _, key in keyed if key])
+    return ProjectPage(page, [file for file, key in keyed if key in kept])
+
+
+def _key(link: str, packages: str) -> str | None:
+    """The key behind a link of ours."""
+    try:
+        return key_of_path(link.removeprefix(UP), packages)
+    except CacheError:
+        return None

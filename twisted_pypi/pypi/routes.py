@@ -1,0 +1,191 @@
+"""Routes of one or several indexes: what caching needs to answer for each kind of page and file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from attrs import field, frozen
+
+from twisted_pypi import urls
+from twisted_pypi.errors import BadPath
+from twisted_pypi.model import Document, FileRoute, Form, PageBody, PageRoute, PageSource
+from twisted_pypi.pypi import api, listing, project
+from twisted_pypi.pypi.links import key_of_path, url_of
+from twisted_pypi.pypi.metadata import metadata_of_wheel
+from twisted_pypi.pypi.names import is_distribution, is_wheel, projects_of
+
+_SIMPLE = "application/vnd.pypi.simple"
+_INTEGRITY = "application/vnd.pypi.integrity.v1+json"
+
+SIMPLE_FORMS = (
+    Form("json", f"{_SIMPLE}.v1+json", (f"{_SIMPLE}.v1+json", f"{_SIMPLE}.latest+json")),
+    Form("html", f"{_SIMPLE}.v1+html", (f"{_SIMPLE}.v1+html", f"{_SIMPLE}.latest+html")),
+    Form("html", "text/html; charset=utf-8", ("text/html",)),
+)
+"""PEP 691, in our order of preference on equal q-values; the last is the default: for clients that send no `Accept`,
+or only `*/*`, or nothing that we have."""
+
+API_FORMS = (Form("json", "application/json", ("application/json",), api.PLACEHOLDER),)
+INTEGRITY_FORMS = (Form("json", _INTEGRITY, (_INTEGRITY, "application/json")),)
+
+SIMPLE_ACCEPT = f"{_SIMPLE}.v1+json, {_SIMPLE}.v1+html;q=0.2, text/html;q=0.1"
+LIST_LIMIT = 1 << 30
+"""The largest project list that is read, in bytes."""
+
+_METADATA = ".metadata"
+# The public index names a file's directory after its BLAKE2b-256 digest.
+_BLAKE2 = re.compile(r"packages/([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{60})/[^/]+")
+
+
+class IndexSpec(Protocol):
+    """One index, as configured. `url` and `files_url` hold no credentials.
+
+    `bound`: its pages may name files only at the origins of these two and at `file_hosts` ("host" or "host:port").
+    `ttl` and `not_found_ttl` are in seconds. `public`: paths at `files_url` carry digests.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def files_url(self) -> str: ...
+    @property
+    def bound(self) -> bool: ...
+    @property
+    def file_hosts(self) -> frozenset[str]: ...
+    @property
+    def ttl(self) -> float: ...
+    @property
+    def not_found_ttl(self) -> float: ...
+    @property
+    def absent_status(self) -> frozenset[int]: ...
+    @property
+    def public(self) -> bool: ...
+
+
+def names_origin(index: IndexSpec, url: str) -> bool:
+    """Whether the origin of `url` is one of the index's configured ones: its own, its files', a file host."""
+    origin = urls.origin_of(url)
+    if origin in (urls.origin_of(index.url), urls.origin_of(index.files_url)):
+        return True
+    host = origin.netloc.removesuffix(f":{origin.port}")
+    default = origin.port == urls.DEFAULT_PORTS[origin.scheme]
+    return f"{host}:{origin.port}" in index.file_hosts or (default and host in index.file_hosts)
+
+
+@frozen
+class Routes:
+    """Makes the routes of `indexes`, which are in asking order. The last is the default index.
+
+    `packages` is the URL that `packages/` stands for, with its final slash. A page is stored once for all mounts that
+    show its index, so its links have to be right in all of them: `short_links` (links to `packages/`) must be the same
+    for an index wherever it is the default, and False for one that is an extra index elsewhere.
+    """
+
+    indexes: tuple[IndexSpec, ...]
+    short_links: bool = True
+    packages: str = field(init=False)
+
+    @packages.default
+    def _packages(self) -> str:
+        files_url = urls.resolve(self.default.files_url, "") or self.default.files_url
+        return f"{files_url.rstrip('/')}/packages/"
+
+    @property
+    def default(self) -> IndexSpec:
+        """The last index."""
+        return self.indexes[-1]
+
+    def project(self, name: str) -> PageRoute:
+        """The simple page of a project, by its normalised name: that of the first index that has it."""
+        return PageRoute(
+            key=f"simple/{name}",
+            name=name,
+            sources=tuple(self._project_source(index, name) for index in self.indexes),
+            forms=SIMPLE_FORMS,
+            owner=name if len(self.indexes) > 1 else None,
+            restrict=partial(project.restrict, self.packages),
+        )
+
+    def _project_source(self, index: IndexSpec, name: str) -> PageSource:
+        # Only the default index's files are known by the short paths: those bind them to that index.
+        packages = self.packages if self.short_links and index is self.default else ""
+        url = f"{_below(index.url)}{name}/"
+        return self._source(index, url, SIMPLE_ACCEPT, partial(project.interpret, packages, name))
+
+    def listing(self) -> PageRoute:
+        """The project list, of the default index."""
+        source = self._source(self.default, _below(self.default.url), SIMPLE_ACCEPT, listing.interpret)
+        return PageRoute("simple/", "", (source,), SIMPLE_FORMS, max_body=LIST_LIMIT)
+
+    def api(self, name: str, version: str = "") -> PageRoute:
+        """The JSON API's document of a project, or of one version (one raw path segment) of it."""
+        path = f"pypi/{name}/{version}/json" if version else f"pypi/{name}/json"
+        source = self._source(
+            self.default, self._root() + path, "application/json", partial(api.interpret_api, self.packages)
+        )
+        return PageRoute(path, name, (source,), API_FORMS)
+
+    def integrity(self, name: str, version: str, filename: str) -> PageRoute:
+        """The provenance of a file (PEP 740); version and file name are raw path segments."""
+        path = f"integrity/{name}/{version}/{filename}/provenance"
+        accept = f"{_INTEGRITY}, application/json;q=0.5"
+        source = self._source(self.default, self._root() + path, accept, api.interpret_integrity)
+        return PageRoute(path, name, (source,), INTEGRITY_FORMS)
+
+    def file(self, path: str) -> FileRoute:
+        """The file at a raw served path, `packages/…` or `files/…`. Raises `Absent` or `BadPath`."""
+        key, url = key_of_path(path, self.packages), url_of(path, self.packages)
+        name = unquote(urlsplit(key).path.rpartition("/")[2])
+        short = path.startswith("packages/")
+        companion = name.endswith(_METADATA) and is_distribution(name.removesuffix(_METADATA))
+        projects = projects_of(name)
+        return FileRoute(
+            key=key,
+            url=url,
+            name=name,
+            index=self.default.name if short else None,
+            indexes=(self.default.name,) if short else tuple(index.name for index in self.indexes),
+            open=short or any(names_origin(index, url) for index in self.indexes),
+            pages=self.project(projects[0]) if projects else None,
+            path_hashes=self._path_hashes(key, name),
+            companion_of=key.removesuffix(_METADATA) if companion else None,
+            derive=metadata_of_wheel if companion and is_wheel(name.removesuffix(_METADATA)) else None,
+        )
+
+    def _path_hashes(self, key: str, name: str) -> dict[str, str]:
+        """The digest in a path of the public index; it is that of the file itself, not of a companion."""
+        if not self.default.public or not is_distribution(name) or not key.startswith(self.packages):
+            return {}
+        match = _BLAKE2.fullmatch("packages/" + key[len(self.packages) :])
+        return {"blake2b-256": "".join(match.groups())} if match else {}
+
+    def _source(self, index: IndexSpec, url: str, accept: str, interpret: Callable[[PageBody], Document]) -> PageSource:
+        try:
+            key = urls.key_of(url)
+        except ValueError as error:
+            raise BadPath(str(error)) from error
+        return PageSource(
+            index=index.name,
+            key=key,
+            url=url,
+            accept=accept,
+            ttl=index.ttl,
+            not_found_ttl=index.not_found_ttl,
+            interpret=interpret,
+            absent_status=index.absent_status,
+        )
+
+    def _root(self) -> str:
+        """Where the default index has its other APIs: beside `simple/`, else at its origin."""
+        url = _below(self.default.url)
+        return url.removesuffix("simple/") if url.endswith("/simple/") else f"{urls.origin_of(url)}/"
+
+
+def _below(url: str) -> str:
+    return f"{url.rstrip('/')}/"

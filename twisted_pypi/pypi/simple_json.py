@@ -1,0 +1,106 @@
+"""Simple pages as JSON (PEP 691, 700, 708, 714, 740, 792).
+
+A page *value* here is what `orjson` makes of such a page: a dict with "meta", "name", "files" and whatever else
+upstream says. What we don't know passes through.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+HTML_VERSION = "1.0"
+"""The api-version of what was HTML: later ones promise more than HTML says (PEP 700)."""
+
+# PEP 714 renamed it; the last is what an index that misread PEP 658 writes.
+_METADATA_KEYS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
+_BATCH = 512
+
+
+def load_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in `data`. Raises `ValueError` if it is none."""
+    try:
+        value = orjson.loads(data.removeprefix(codecs.BOM_UTF8))
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """The page value in an upstream body.
+
+    Raises `ValueError` if it isn't a simple page, or one of a major version that we don't know.
+    """
+    page = load_object(data)
+    page["meta"] = checked_meta(page.get("meta"))
+    if not isinstance(page.get("name"), str):
+        raise ValueError('not a simple page: no "name"')
+    if not isinstance(page.get("files"), list):
+        raise ValueError('not a simple page: no "files"')
+    return page
+
+
+def checked_meta(meta: object) -> dict[str, Any]:
+    """A page's "meta", with an api-version. Raises `ValueError` for a major version other than 1 (PEP 629, 691)."""
+    if meta is None:
+        meta = {}
+    if not isinstance(meta, dict):
+        raise ValueError('"meta" is no object')
+    check_version(meta.setdefault("api-version", HTML_VERSION))
+    return meta
+
+
+def check_version(version: object) -> None:
+    """Raises `ValueError` for an api-version whose major part isn't 1."""
+    if str(version).partition(".")[0].strip() != "1":
+        raise ValueError(f"api-version {str(version)[:40]!r} is not supported")
+
+
+def serial_of(meta: dict[str, Any]) -> int | None:
+    """The page's last serial, None if it carries none."""
+    serial = meta.get("_last-serial")
+    return serial if isinstance(serial, int) and not isinstance(serial, bool) else None
+
+
+def tidy_file(file: dict[str, Any], url: str) -> dict[str, Any]:
+    """A file's entry as we serve it: with `url`, the keys that clients disagree on made uniform, the rest as it was.
+
+    `dist-info-metadata` as an object breaks pip 22.3, so `core-metadata` alone is written.
+    """
+    tidy = {key: value for key, value in file.items() if key not in _METADATA_KEYS}
+    tidy["url"] = url
+    hashes = file.get("hashes")
+    tidy["hashes"] = hashes if isinstance(hashes, dict) else {}
+    metadata = next((file[key] for key in _METADATA_KEYS if file.get(key) is not None), None)
+    if metadata is not None:
+        tidy["core-metadata"] = _announcement(metadata)
+    if "yanked" in file:
+        tidy["yanked"] = _yanked(file["yanked"])
+    return tidy
+
+
+def _announcement(value: object) -> dict[str, str] | bool:
+    """PEP 658, 714: true, or the digests of the metadata file."""
+    if isinstance(value, dict):
+        return {name: digest for name, digest in value.items() if isinstance(digest, str)} or True
+    return value is True
+
+
+def _yanked(value: object) -> str | bool:
+    """PEP 592, 691: the reason if there is one, else whether."""
+    return value if isinstance(value, str) and value else bool(value)
+
+
+def render(page: dict[str, Any], files: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+    """The chunks of a page, of which `files` replaces the files. In steps, for orjson holds the interpreter lock."""
+    head = orjson.dumps({key: value for key, value in page.items() if key != "files"})
+    yield head[:-1] + b',"files":['
+    for first in range(0, len(files), _BATCH):
+        batch = orjson.dumps(files[first : first + _BATCH])[1:-1]
+        yield b"," + batch if first else batch
+    yield b"]}"

@@ -1,0 +1,155 @@
+"""The one service: it starts the parts in order and stops them in order.
+
+Sockets are bound in `privilegedStartService`; directory, catalogue and threads begin in `startService`, after the
+fork. Stopping: listeners; idle connections; running answers (with `Connection: close`, for `--grace`); transfers;
+upstream; catalogue. A second signal ends the grace.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from twisted_pypi import __version__
+from twisted_pypi.assembly import assemble
+from twisted_pypi.errors import ConfigError
+from twisted_pypi.listening import Listeners
+from twisted_pypi.settings import Settings
+from twisted_pypi.signals import Signals
+from twisted_pypi.storage.lock import lock_directory
+from twisted_pypi.units import shown_size
+
+log = Logger(namespace="pypicache")
+
+
+def make_service(settings: Settings, warnings: Iterable[str] = ()) -> Service:
+    """The daemon's service. Raises `ConfigError` for what can be told before it starts."""
+    from twisted.internet import reactor
+
+    lock_directory(settings.cache_dir).release()
+    return PypiCache(reactor, settings, tuple(warnings))
+
+
+class PypiCache(Service):
+    """The daemon. `reactor` provides time, TCP, threads and a name resolver."""
+
+    def __init__(self, reactor: Any, settings: Settings, warnings: tuple[str, ...]) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._warnings = warnings
+        self._parts = assemble(reactor, settings)
+        self._listeners = Listeners(reactor, settings)
+        self._grace: Deferred[None] | None = None
+        self._ending = False
+
+    # -- starting ------------------------------------------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:  # noqa: N802
+        """Bind the sockets. Exits with one line on stderr when that can't be."""
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        try:
+            self._listeners.bind(self._parts.site)
+        except ConfigError as error:
+            raise SystemExit(f"pypicache: {error}") from None
+
+    def startService(self) -> None:  # noqa: N802
+        """Begin threads, store and logs."""
+        super().startService()  # type: ignore[no-untyped-call]
+        raise_descriptor_limit()
+        Signals(self._reactor, self._end, self._reopen_logs).install()
+        if self._parts.access_log is not None:
+            self._parts.access_log.start()
+        for pool in self._parts.pools:
+            pool.start()
+        Deferred.fromCoroutine(self._open()).addErrback(self._give_up)
+
+    async def _open(self) -> None:
+        for warning in self._warnings:
+            log.warn("{warning}", warning=warning)
+        await self._parts.store.start()
+        self._parts.readiness.ready = True
+        entries, size = await self._parts.store.usage()
+        for line in start_block(self._settings, self._listeners.addresses(), entries, size):
+            log.info("{line}", line=line)
+
+    def _give_up(self, failure: Any) -> None:
+        """The store can't be opened: say so, and leave nothing running."""
+        if isinstance(failure.value, ConfigError):
+            log.critical("pypicache: {problem}", problem=str(failure.value))
+        else:
+            log.failure("pypicache can't start", failure)
+        self._reactor.stop()
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def _reopen_logs(self) -> None:
+        if self._parts.access_log is not None:
+            self._parts.access_log.reopen()
+
+    def _end(self) -> None:
+        """The first signal ends the daemon in order, a second one ends its grace."""
+        if not self._ending:
+            self._ending = True
+            log.info("stopping; running answers have {grace:g} s", grace=self._settings.grace)
+            self._reactor.stop()
+        elif self._grace is not None:
+            self._grace.cancel()
+
+    # -- stopping ------------------------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802
+        """Stop in order; fires when everything is closed."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        parts = self._parts
+        parts.readiness.ready = False
+        await self._listeners.close()
+        await self._drain()
+        parts.pages.stop()
+        await parts.files.stop()
+        await parts.upstream.close()
+        await parts.store.stop()
+        if parts.access_log is not None:
+            parts.access_log.stop()
+        for pool in parts.pools:
+            pool.stop()
+        log.info("stopped")
+
+    async def _drain(self) -> None:
+        """Let running answers end, for `--grace` seconds or until the second signal; then break them off."""
+        self._parts.site.drain()
+        self._grace = self._parts.site.when_closed()
+        self._grace.addTimeout(self._settings.grace, self._reactor)
+        try:
+            await self._grace
+        except (defer.TimeoutError, defer.CancelledError):
+            log.warn("{busy} answers are broken off", busy=self._parts.site.busy)
+            self._parts.site.abort()
+
+
+def start_block(settings: Settings, addresses: list[str], entries: int, size: int) -> list[str]:
+    """What an administrator wants to see first: version, addresses, upstreams, directory, what was found in it."""
+    lines = [f"pypicache {__version__} listening on {address}" for address in addresses]
+    for index in settings.indexes:
+        files = f", files from {index.files_url}" if index.bound else ""
+        lines.append(f"upstream {index.url}{files}{' (offline: never contacted)' if settings.offline else ''}")
+    limit = shown_size(settings.cache_size) if settings.cache_size else "files are not stored"
+    lines.append(f"cache {settings.cache_dir}: {entries} entries, {shown_size(size)} of {limit}")
+    return lines
+
+
+def raise_descriptor_limit() -> None:
+    """Every client and every upstream connection takes a descriptor: use all that the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError) as error:
+        log.warn("the limit of open files stays as it is: {error}", error=error)

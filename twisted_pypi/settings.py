@@ -1,0 +1,90 @@
+"""What the daemon runs with: every option merged, checked and typed. Durations are seconds, sizes bytes."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from twisted_pypi.units import Network
+
+
+@frozen
+class Credential:
+    """What an index wants to see: Basic `username` and `password` (RFC 7617), or a Bearer `token` (RFC 6750).
+
+    "" is unset. Nothing of it shows in the repr: a user name alone may be a token.
+    """
+
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+
+
+@frozen
+class Index:
+    """One index.
+
+    `name` is its stable id: the name of its table in the file, else its `url`. `url` and `files_url` hold no
+    credentials and end with a slash. `bound`: files come from the origins of these two and from `file_hosts`
+    ("host" or "host:port") only. `absent_status` are the statuses that say that a project is lacking. `public`: the
+    public index with its own file host, where digests in paths count.
+    """
+
+    name: str
+    url: str
+    files_url: str
+    bound: bool
+    file_hosts: frozenset[str]
+    ttl: float
+    not_found_ttl: float
+    absent_status: frozenset[int]
+    credential: Credential | None
+    public: bool
+
+
+@frozen(kw_only=True)
+class Settings:
+    """All options.
+
+    `listen`, when not empty, replaces `interface` and `port`. `indexes` are in asking order; the last one is the
+    default, that of `--index-url`. `prefix` is "" or as in "/pypi". `base_url` does
+    not end with a slash. `min_free` None is
+    the rule (1G, or 5 % of the file system if that is less); `max_file_size` and `max_stale` None: no limit. `allow`
+    empty: any client. `access_log` is a path, "-" for stdout, None for off.
+    """
+
+    interface: str
+    port: int
+    listen: tuple[str, ...]
+    indexes: tuple[Index, ...]
+    prefix: str
+    base_url: str | None
+    cache_dir: str
+    cache_size: int
+    max_file_size: int | None
+    min_free: int | None
+    memory: int
+    inactive: float
+    index_ttl: float
+    not_found_ttl: float
+    stale_wait: float
+    max_stale: float | None
+    connect_timeout: float
+    read_timeout: float
+    max_fetches: int
+    grace: float
+    offline: bool
+    allow: tuple[Network, ...]
+    trusted_proxy: tuple[Network, ...]
+    admin_token: str | None = field(repr=False)
+    ca_file: str | None
+    insecure_host: frozenset[str]
+    access_log: str | None
+    log_level: str
+
+
+@frozen
+class Loaded:
+    """The settings, and what should be logged about how they came (without secrets)."""
+
+    settings: Settings
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,248 @@
+"""The catalogue: what is stored, what pages said of files, who owns which name. SQLite, on one thread of its own.
+
+It can always be made again: from the page files wholly, from the files but for their digests. Every method but `open`
+raises `sqlite3.Error`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, cast
+
+import orjson
+from attrs import define, field
+
+from twisted_pypi.model import NamedLink
+from twisted_pypi.storage.rows import Aged, Entry, LinkRow, Stamp, as_json, named_link
+
+VERSION = 1
+
+_SCHEMA = f"""
+CREATE TABLE entries (
+    kind TEXT NOT NULL, key TEXT NOT NULL, path TEXT NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, hashes TEXT NOT NULL, etag TEXT NOT NULL, last_modified TEXT NOT NULL,
+    index_name TEXT NOT NULL, verified INTEGER NOT NULL,
+    stored_at REAL NOT NULL, used_at REAL NOT NULL, checked_at REAL NOT NULL,
+    PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+CREATE INDEX entries_by_use ON entries (used_at, size);
+CREATE TABLE links (
+    key TEXT NOT NULL, index_name TEXT NOT NULL, url TEXT NOT NULL, hashes TEXT NOT NULL,
+    size INTEGER, metadata TEXT,
+    PRIMARY KEY (key, index_name)
+) WITHOUT ROWID;
+CREATE TABLE owners (name TEXT PRIMARY KEY, index_name TEXT NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = {VERSION};
+"""
+_COLUMNS = (
+    "kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index_name, verified, "
+    "stored_at, used_at, checked_at"
+)
+_RECORD = f"INSERT OR REPLACE INTO entries ({_COLUMNS}) VALUES ({', '.join('?' * 15)})"
+_LINK = """
+INSERT INTO links (key, index_name, url, hashes, size, metadata) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (key, index_name) DO UPDATE
+SET url = excluded.url, hashes = excluded.hashes, size = excluded.size, metadata = excluded.metadata
+WHERE url IS NOT excluded.url OR hashes IS NOT excluded.hashes
+   OR size IS NOT excluded.size OR metadata IS NOT excluded.metadata
+"""
+_FILES = ("", "-wal", "-shm", "-journal")
+_OF_THE_MOMENT = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+"""Errors that say nothing against the file itself."""
+_BATCH = 500  # of SQLite's 999 parameters
+
+
+@define
+class Catalogue:
+    """The database at `path`.
+
+    `entries` and `size` are running totals, `footprint` what the database itself takes on disk; they may be read from
+    any thread. Once `condemned`, it is deleted when it is closed, and the next start makes a new one.
+    """
+
+    path: str
+    entries: int = field(default=0, init=False)
+    size: int = field(default=0, init=False)
+    footprint: int = field(default=0, init=False)
+    condemned: bool = field(default=False, init=False)
+    _db: sqlite3.Connection = field(init=False)
+
+    def open(self) -> str:
+        """Open; a catalogue that is unusable gives way to a new one. Why it did so, or "".
+
+        Raises `sqlite3.Error` or `OSError` when not even a new one can be made.
+        """
+        reason = "" if os.path.exists(self.path) else "there was none"
+        try:
+            if not reason:
+                self._connect()
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_MOMENT:
+                raise
+            reason = str(error)
+        if reason:
+            self._unlink()
+            self._connect()
+        return reason
+
+    def close(self) -> None:
+        """Write everything into the main file and end."""
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+        if self.condemned:
+            self._unlink()
+
+    def entry(self, kind: str, key: str) -> Entry | None:
+        """The entry with this key."""
+        query = f"SELECT {_COLUMNS} FROM entries WHERE kind = ? AND key = ?"
+        row = self._db.execute(query, (kind, key)).fetchone()
+        return _entry(row) if row else None
+
+    def after(self, kind: str, key: str, limit: int) -> list[Entry]:
+        """The next entries in the order of (kind, key)."""
+        query = f"SELECT {_COLUMNS} FROM entries WHERE (kind, key) > (?, ?) ORDER BY kind, key LIMIT ?"
+        return [_entry(row) for row in self._db.execute(query, (kind, key, limit))]
+
+    def held(self, kind: str, values: list[str], column: str = "key") -> set[str]:
+        """Which of the keys (or with `column` "path": paths, a slow look at all entries) have an entry."""
+        found: set[str] = set()
+        for start in range(0, len(values), _BATCH):
+            some = values[start : start + _BATCH]
+            query = f"SELECT {column} FROM entries WHERE kind = ? AND {column} IN ({', '.join('?' * len(some))})"
+            found.update(row[0] for row in self._db.execute(query, (kind, *some)))
+        return found
+
+    def record(self, entry: Entry, links: Iterable[LinkRow] = (), replace: bool = True) -> None:
+        """Record an entry, and what it says of files, at once; without `replace`, only if there is no such entry."""
+        with self._transaction():
+            before = self._sizes(((entry.kind, entry.key, None),))
+            if before and not replace:
+                return
+            self._db.execute(_RECORD, _row(entry))
+            self._record_links(entry.index, links)
+        self._count(1 - len(before), entry.stamp.size - sum(before))
+
+    def forget(self, rows: Iterable[tuple[str, str, int | None]]) -> None:
+        """Drop the entries (kind, key, inode); with an inode, only if the entry still has it."""
+        rows = list(rows)
+        with self._transaction():
+            gone = self._sizes(rows)
+            query = "DELETE FROM entries WHERE kind = ?1 AND key = ?2 AND (?3 IS NULL OR inode = ?3)"
+            self._db.executemany(query, rows)
+        self._count(-len(gone), -sum(gone))
+
+    def used(self, batch: Iterable[tuple[float, str, str]]) -> None:
+        """Note (time, kind, key) of uses."""
+        with self._transaction():
+            self._db.executemany("UPDATE entries SET used_at = ? WHERE kind = ? AND key = ?", batch)
+
+    def oldest(self, skip: int, limit: int, before: float | None = None) -> list[Aged]:
+        """Entries, the least recently used first, but for the first `skip`; only those last used before `before`."""
+        query = "SELECT kind, key, size FROM entries WHERE used_at < ? ORDER BY used_at LIMIT ? OFFSET ?"
+        bound = float("inf") if before is None else before
+        return [Aged(*row) for row in self._db.execute(query, (bound, limit, skip))]
+
+    def links(self, key: str) -> tuple[NamedLink, ...]:
+        """What each index last said of the file with this key."""
+        query = "SELECT index_name, key, url, hashes, size, metadata FROM links WHERE key = ?"
+        return tuple(named_link(row[0], cast(LinkRow, row[1:])) for row in self._db.execute(query, (key,)))
+
+    def record_links(self, index: str, links: Iterable[LinkRow]) -> None:
+        """Record what `index` says of files."""
+        with self._transaction():
+            self._record_links(index, links)
+        self._count(0, 0)
+
+    def owner(self, name: str) -> str | None:
+        """The index that owns the name."""
+        row = self._db.execute("SELECT index_name FROM owners WHERE name = ?", (name,)).fetchone()
+        return cast("str | None", row and row[0])
+
+    def set_owner(self, name: str, index: str | None) -> None:
+        """Record the owner of a name; None: nobody."""
+        with self._transaction():
+            if index is None:
+                self._db.execute("DELETE FROM owners WHERE name = ?", (name,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO owners VALUES (?, ?)", (name, index))
+
+    def _connect(self) -> None:
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        # Twisted's pool of one may end its thread and begin another: still one at a time.
+        self._db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 1048576"):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._db.execute("PRAGMA wal_autocheckpoint = 200")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if not version and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            self._db.executescript(_SCHEMA)
+        elif version != VERSION:
+            raise sqlite3.DatabaseError(f"its version {version} is unknown")
+        self.entries, self.size = self._db.execute("SELECT count(*), total(size) FROM entries").fetchone()
+        self._count(0, 0)
+
+    def _unlink(self) -> None:
+        for ending in _FILES:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path + ending)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # some errors have rolled back already
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _record_links(self, index: str, links: Iterable[LinkRow]) -> None:
+        self._db.executemany(_LINK, ((row[0], index, *row[1:]) for row in links))
+
+    def _sizes(self, rows: Iterable[tuple[str, str, int | None]]) -> list[int]:
+        query = "SELECT size FROM entries WHERE kind = ?1 AND key = ?2 AND (?3 IS NULL OR inode = ?3)"
+        found = (self._db.execute(query, row).fetchone() for row in rows)
+        return [row[0] for row in found if row]
+
+    def _count(self, entries: int, size: int) -> None:
+        self.entries += entries
+        self.size = int(self.size + size)
+        self.footprint = sum(_size(self.path + ending) for ending in _FILES)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    return (
+        *(entry.kind, entry.key, entry.path),
+        *(entry.stamp.size, entry.stamp.mtime_ns, entry.stamp.inode),
+        *(entry.sha256, as_json(entry.hashes), entry.etag, entry.last_modified, entry.index, entry.verified),
+        *(entry.stored_at, entry.used_at, entry.checked_at),
+    )
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index, verified, *times = row
+    stamp = Stamp(size, mtime_ns, inode)
+    said = orjson.loads(hashes)
+    return Entry(kind, key, path, stamp, sha256, said, etag, last_modified, index, bool(verified), *times)

@@ -1,0 +1,100 @@
+"""The store on disk: a directory that an administrator can read, beside a catalogue that can be made again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_pypi.errors import ConfigError
+from twisted_pypi.interfaces import Facts, FileStore, Observer, PageStore, Workers
+from twisted_pypi.storage.catalogue import Catalogue
+from twisted_pypi.storage.disk_facts import DiskFacts
+from twisted_pypi.storage.disk_files import DiskFiles
+from twisted_pypi.storage.disk_pages import DiskPages
+from twisted_pypi.storage.engine import Engine
+from twisted_pypi.storage.eviction import Evictor
+from twisted_pypi.storage.limits import Limits
+from twisted_pypi.storage.lock import OPTION, DirectoryLock, lock_directory
+from twisted_pypi.storage.reconcile import Reconciler
+from twisted_pypi.storage.rows import FILE, PAGE
+from twisted_pypi.storage.tree import Tree
+
+
+@define(eq=False)
+class DiskStore:
+    """`interfaces.Store` in `directory`.
+
+    `workers` do disk work, hashing and compressing; `catalogue_workers` must be one thread of its own, for SQL.
+    """
+
+    directory: str
+    workers: Workers
+    catalogue_workers: Workers
+    clock: IReactorTime
+    observer: Observer
+    limits: Limits = field(factory=Limits)
+    pages: PageStore = field(init=False)
+    files: FileStore = field(init=False)
+    facts: Facts = field(init=False)
+    _engine: Engine = field(init=False)
+    _evictor: Evictor = field(init=False)
+    _reconciler: Reconciler = field(init=False)
+    _lock: DirectoryLock | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        catalogue = Catalogue(os.path.join(self.directory, "catalogue.sqlite"))
+        shared = (self.workers, self.catalogue_workers, self.clock, self.observer, self.limits)
+        engine = self._engine = Engine(Tree(self.directory), catalogue, *shared)
+        self.facts = facts = DiskFacts(engine)
+        self.pages = DiskPages(engine, facts)
+        self.files = DiskFiles(engine)
+        self._evictor = Evictor(engine, {PAGE: self.pages.delete, FILE: self.files.delete})
+        self._reconciler = Reconciler(engine, facts, self.pages)
+        engine.grown = self._evictor.check
+
+    async def start(self) -> None:
+        """Lock and open; return as soon as the store can answer, and reconcile in the background.
+
+        Raises `ConfigError` when the directory can't be used, or another daemon uses it.
+        """
+        self._lock = lock_directory(self.directory)
+        try:
+            self._engine.tree.open()
+            leftovers = self._engine.tree.leftovers()
+            reason = await self.catalogue_workers.run(self._engine.catalogue.open)
+        except (OSError, sqlite3.Error) as error:
+            self._unlock()
+            raise ConfigError(OPTION, f"{self.directory}: {error}") from error
+        if reason and any(map(self._engine.tree.exists, ("pages", "files"))):
+            self._engine.trouble("catalogue made again", reason)
+        self._engine.tasks.run(self._reconciler.run(leftovers))
+        self._evictor.start()
+
+    async def stop(self) -> None:
+        """Write behind what is pending, close, unlock. Idempotent."""
+        if self._lock is None:
+            return
+        self._reconciler.stop()
+        self._evictor.stop()
+        self._engine.recency.flush()
+        await self._engine.tasks.settle()
+        await self.catalogue_workers.run(self._engine.catalogue.close)
+        self._unlock()
+
+    async def usage(self) -> tuple[int, int]:
+        """(entries, bytes) stored now."""
+        return self.totals
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """(entries, bytes) stored now."""
+        return self._engine.catalogue.entries, self._engine.catalogue.size
+
+    def _unlock(self) -> None:
+        self._engine.tree.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None

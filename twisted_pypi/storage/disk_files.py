@@ -1,0 +1,224 @@
+"""Files on disk. What was recorded of a file is compared with the file itself before anything of it is served."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+from attrs import define, evolve, field
+
+from twisted_pypi.model import ByteSource, StoredFile
+from twisted_pypi.storage.catalogue import Catalogue
+from twisted_pypi.storage.digests import Digests, digests_of
+from twisted_pypi.storage.engine import Engine
+from twisted_pypi.storage.hot import Lru
+from twisted_pypi.storage.layout import file_path
+from twisted_pypi.storage.partial import DiskPartial
+from twisted_pypi.storage.rows import FILE, Entry, Stamp
+from twisted_pypi.storage.sources import FileSource
+from twisted_pypi.storage.tasks import KeyLocks
+
+_HOT = 8192
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+
+
+@define(eq=False)
+class DiskFiles:
+    """`interfaces.FileStore` below `files/`."""
+
+    engine: Engine
+    _hot: Lru[str, Entry] = field(factory=lambda: Lru(_HOT), init=False)
+    _locks: KeyLocks = field(factory=KeyLocks, init=False)
+
+    def hot(self, key: str) -> StoredFile | None:
+        """The file's record, if that can be told in memory alone. Counts as use."""
+        entry = self._hot.get(key)
+        if entry is None:
+            return None
+        self.engine.recency.used(FILE, key)
+        return entry.file
+
+    async def get(self, key: str) -> StoredFile | None:
+        """The file's record, or None. Counts as use. One with `sha256` "" can't be opened until it is confirmed."""
+        entry = await self._entry(key)
+        if entry is None:
+            return None
+        self.engine.recency.used(FILE, key)
+        return entry.file
+
+    async def open(self, file: StoredFile) -> ByteSource:
+        """Its bytes. Raises `LookupError` when it has gone, was replaced or never confirmed, or is damaged."""
+        entry = await self._entry(file.key)
+        if entry is None or not file.sha256 or entry.sha256 != file.sha256:
+            raise LookupError(f"gone: {file.key}")
+        try:
+            descriptor = self.engine.tree.open_file(file_path(file.key))
+        except OSError:
+            return await self.engine.tasks.run(self._recheck(entry))
+        if Stamp.of(descriptor) != entry.stamp:
+            os.close(descriptor)
+            return await self.engine.tasks.run(self._recheck(entry))
+        return self._source(entry, descriptor)
+
+    async def begin(self, key: str, expected: int | None, algorithms: Iterable[str]) -> DiskPartial | None:
+        """Begin a new file; None when it can't or may not be stored. Algorithms that aren't known here are left out."""
+        if not self.engine.limits.allows(expected or 0):
+            return None
+        return await self.engine.tasks.run(self._begin(key, expected or 0, Digests(tuple(algorithms))))
+
+    async def delete(self, key: str) -> None:
+        """Drop the file; readers that have it open go on."""
+        await self.engine.tasks.run(self._delete(key))
+
+    async def held(self, keys: list[str]) -> set[str]:
+        """Which of `keys` are stored."""
+        return await self.engine.ask(set(), Catalogue.held, FILE, keys)
+
+    async def confirm(self, file: StoredFile, hashes: Mapping[str, str]) -> StoredFile | None:
+        """The file's record, verified, if it is what `hashes` announce; else it is dropped and None.
+
+        With no known algorithm among them nothing can be told: None, and the file stays as it is.
+        """
+        return await self.engine.tasks.run(self._confirm(file.key, hashes))
+
+    async def _entry(self, key: str) -> Entry | None:
+        entry = self._hot.get(key)
+        if entry is not None:
+            return entry
+        async with self._locks.hold(key):
+            entry = await self.engine.ask(None, Catalogue.entry, FILE, key)
+            if entry is not None:
+                self._hot.put(key, entry)
+            return entry
+
+    def _source(self, entry: Entry, descriptor: int) -> FileSource:
+        return FileSource(descriptor, 0, entry.stamp.size, self.engine.opened(FILE, entry.key))
+
+    async def _recheck(self, seen: Entry) -> FileSource:
+        """The file is not the one that was recorded, but may have its content."""
+        async with self._locks.hold(seen.key):
+            entry = await self.engine.ask(None, Catalogue.entry, FILE, seen.key)
+            if entry is None or entry.sha256 != seen.sha256:
+                self._hot.pop(seen.key)
+                raise LookupError(f"gone or replaced: {seen.key}")
+            read = await self._read(entry, ())
+            if read is None:
+                raise LookupError(f"gone: {seen.key}")
+            descriptor, stamp, digests = read
+            if digests.hexdigest("sha256") != entry.sha256:
+                os.close(descriptor)
+                await self._drop(entry.key, "its digest is not the recorded one")
+                raise LookupError(f"damaged: {entry.key}")
+            entry = evolve(entry, stamp=stamp, checked_at=self.engine.clock.seconds())
+            await self._refresh(entry)
+            return self._source(entry, descriptor)
+
+    async def _read(self, entry: Entry, algorithms: Iterable[str]) -> tuple[int, Stamp, Digests] | None:
+        """Descriptor, stamp and digests of a file; None when it can't be read, and is dropped if it isn't there."""
+        try:
+            return await self.engine.workers.run(self._read_all, entry.key, tuple(algorithms))
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                await self._drop(entry.key, str(error))
+            else:  # too many open files, a failing disk: nothing against the file
+                self.engine.trouble(f"reading {entry.key}", error)
+            return None
+
+    def _read_all(self, key: str, algorithms: tuple[str, ...]) -> tuple[int, Stamp, Digests]:
+        descriptor = self.engine.tree.open_file(file_path(key))
+        try:
+            return descriptor, Stamp.of(descriptor), digests_of(descriptor, algorithms)
+        except OSError:
+            os.close(descriptor)
+            raise
+
+    async def _begin(self, key: str, expected: int, digests: Digests) -> DiskPartial | None:
+        try:
+            made = await self.engine.workers.run(self._create, expected)
+        except OSError as error:
+            self.engine.trouble("begin", error)
+            return None
+        return DiskPartial(key, self.engine, self._place, *made, digests) if made else None
+
+    def _create(self, expected: int) -> tuple[str, int] | None:
+        return self.engine.tree.create() if self.engine.free_for(expected) else None
+
+    async def _place(self, name: str, descriptor: int, file: StoredFile) -> None:
+        """See `partial.Placer`."""
+        now = self.engine.clock.seconds()
+        path = file_path(file.key)
+        async with self._locks.hold(file.key):
+            stamp = await self.engine.workers.run(self._move, name, descriptor, path)
+            entry = Entry(
+                kind=FILE,
+                key=file.key,
+                path="/".join(path),
+                stamp=stamp,
+                sha256=file.sha256,
+                hashes=dict(file.hashes),
+                etag=file.etag,
+                last_modified=file.last_modified,
+                index=file.index,
+                verified=file.verified,
+                stored_at=now,
+                used_at=now,
+                checked_at=now,
+            )
+            try:
+                await self.engine.sql(Catalogue.record, entry)
+            except sqlite3.Error as error:
+                await self._remove(file.key)
+                raise OSError(f"not recorded: {error}") from error
+            self._hot.put(file.key, entry)
+        self.engine.grown()
+
+    def _move(self, name: str, descriptor: int, path: tuple[str, ...]) -> Stamp:
+        os.fsync(descriptor)
+        self.engine.tree.publish(name, path)
+        return Stamp.of(descriptor)
+
+    async def _refresh(self, entry: Entry) -> None:
+        await self.engine.ask(None, Catalogue.record, entry)
+        self._hot.put(entry.key, entry)
+
+    async def _confirm(self, key: str, hashes: Mapping[str, str]) -> StoredFile | None:
+        if Digests(hashes).confirms(hashes) is None:
+            return None
+        async with self._locks.hold(key):
+            entry = await self.engine.ask(None, Catalogue.entry, FILE, key)
+            read = None if entry is None else await self._read(entry, hashes)
+            if entry is None or read is None:
+                return None
+            descriptor, stamp, digests = read
+            os.close(descriptor)
+            if not digests.confirms(hashes):
+                await self._drop(key, "it is not what was announced")
+                return None
+            entry = evolve(
+                entry,
+                stamp=stamp,
+                sha256=digests.hexdigest("sha256"),
+                hashes=dict(hashes),
+                verified=True,
+                checked_at=self.engine.clock.seconds(),
+            )
+            await self._refresh(entry)
+            return entry.file
+
+    async def _delete(self, key: str) -> None:
+        async with self._locks.hold(key):
+            await self._remove(key)
+
+    async def _drop(self, key: str, reason: str) -> None:
+        self.engine.trouble(f"integrity of {key}", reason)
+        await self._remove(key)
+
+    async def _remove(self, key: str) -> None:
+        self._hot.pop(key)
+        try:
+            await self.engine.workers.run(self.engine.tree.remove, file_path(key))
+        except OSError as error:
+            self.engine.trouble("delete", error)
+        await self.engine.ask(None, Catalogue.forget, [(FILE, key, None)])

@@ -1,0 +1,245 @@
+"""Pages on disk: one self-describing file each, which is the whole truth about the page."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from attrs import define, evolve, field
+
+from twisted_pypi.model import ByteSource, Document, PageMeta, Representation, StoredPage
+from twisted_pypi.storage.catalogue import Catalogue
+from twisted_pypi.storage.disk_facts import DiskFacts
+from twisted_pypi.storage.engine import Engine
+from twisted_pypi.storage.hot import Lru
+from twisted_pypi.storage.layout import page_path
+from twisted_pypi.storage.pagefile import DamagedPage, WrittenPage, check_body, read_body, read_page, write_page
+from twisted_pypi.storage.rendering import rendered
+from twisted_pypi.storage.rows import PAGE, Entry, Stamp, link_rows
+from twisted_pypi.storage.sources import FileSource
+from twisted_pypi.storage.tasks import KeyLocks
+
+_RECORDS = 4096
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class DiskPages:
+    """`interfaces.PageStore` below `pages/`.
+
+    Hot bodies are kept by their digest, so none is ever wrong. Bodies of more than a quarter of `limits.memory` are
+    served from the file.
+    """
+
+    engine: Engine
+    facts: DiskFacts
+    _hot: Lru[str, StoredPage] = field(factory=lambda: Lru(_RECORDS), init=False)
+    _checked: Lru[tuple[int, float, str], bool] = field(factory=lambda: Lru(_RECORDS), init=False)
+    _bodies: Lru[str, bytes] = field(init=False)
+    _locks: KeyLocks = field(factory=KeyLocks, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._bodies = Lru(self.engine.limits.memory, len)
+
+    def hot(self, key: str) -> StoredPage | None:
+        """The page, if that can be told in memory alone."""
+        page = self._hot.get(key)
+        if page is not None:
+            self.engine.recency.used(PAGE, key)
+        return page
+
+    def hot_body(self, page: StoredPage, representation: Representation) -> bytes | None:
+        """The body, if it is in memory."""
+        return self._bodies.get(representation.digest)
+
+    async def get(self, key: str) -> StoredPage | None:
+        """The page, or None. One that is damaged is dropped and counts as None."""
+        page = self.hot(key)
+        if page is None:
+            page = await self.engine.tasks.run(self._get(key))
+        return page
+
+    async def body(self, page: StoredPage, representation: Representation) -> bytes | ByteSource:
+        """The body, verified. Raises `LookupError` when the page has gone, was replaced or is damaged."""
+        data = self.hot_body(page, representation)
+        return data if data is not None else await self.engine.tasks.run(self._body(page, representation))
+
+    async def put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
+        """Store every body in every coding as one; `validated_at` is the meta's `fetched_at`.
+
+        Whatever `document.render` raises passes through, `OSError` when the disk won't take it; the old page stays.
+        """
+        return await self.engine.tasks.run(self._put(meta, document, bodies))
+
+    async def confirm(self, page: StoredPage, now: float) -> StoredPage:
+        """Upstream said 304: `validated_at` becomes `now`, in the store only if the page is still this one."""
+        return await self.engine.tasks.run(self._touch(page.meta.key, page, now)) or evolve(page, validated_at=now)
+
+    async def expire(self, key: str) -> None:
+        """Make the page stale: `validated_at` becomes 0."""
+        await self.engine.tasks.run(self._touch(key, None, 0.0))
+
+    async def delete(self, key: str) -> None:
+        """Drop the page."""
+        await self.engine.tasks.run(self._delete(key))
+
+    async def _get(self, key: str) -> StoredPage | None:
+        async with self._locks.hold(key):
+            page = self._hot.get(key) or await self._read(key, lambda _, page: page)
+            if page is not None:
+                self._hot.put(key, page)
+                self.engine.recency.used(PAGE, key)
+            return page
+
+    async def _body(self, page: StoredPage, wanted: Representation) -> bytes | ByteSource:
+        key = page.meta.key
+        async with self._locks.hold(key):
+            if wanted.length > self.engine.limits.memory // 4:
+                return await self._large_body(key, wanted)
+            data = await self._read(key, lambda descriptor, found: read_body(descriptor, _same(found, wanted)))
+            if data is None:
+                raise self._gone(key)
+            self._bodies.put(wanted.digest, data)
+            return data
+
+    async def _large_body(self, key: str, wanted: Representation) -> FileSource:
+        found = await self._read(key, lambda descriptor, page: (os.dup(descriptor), page, _same(page, wanted)))
+        if found is None:
+            raise self._gone(key)
+        descriptor, page, _ = found
+        source = FileSource(descriptor, wanted.offset, wanted.length, self.engine.opened(PAGE, key))
+        version = (page.inode, page.validated_at, wanted.digest)
+        if not self._checked.get(version):
+            try:
+                await self.engine.workers.run(check_body, descriptor, wanted)
+            except (DamagedPage, OSError) as error:
+                source.close()
+                await self._drop(key, error)
+                raise self._gone(key) from error
+            self._checked.put(version, True)
+        return source
+
+    def _gone(self, key: str) -> LookupError:
+        self._hot.pop(key)
+        return LookupError(f"gone or replaced: {key}")
+
+    async def _put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
+        try:
+            name, stamp, written = await self.engine.workers.run(self._write, meta, document, bodies)
+            async with self._locks.hold(meta.key):
+                page = await self._place(name, stamp, meta, written)
+                self._hot.put(meta.key, page)
+        except OSError as error:
+            self.engine.trouble("page", error)
+            return await self._put_in_memory(meta, document, bodies)
+        self.facts.changed(written.links)
+        self.engine.grown()
+        return page
+
+    def _write(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> tuple[str, Stamp, WrittenPage]:
+        name, descriptor = self.engine.tree.create()
+        try:
+            written = write_page(descriptor, meta, document, bodies)
+            _set_time(descriptor, meta.fetched_at)
+            os.fsync(descriptor)
+            return name, Stamp.of(descriptor), written
+        except BaseException:
+            self.engine.tree.discard(name)
+            raise
+        finally:
+            os.close(descriptor)
+
+    async def _place(self, name: str, stamp: Stamp, meta: PageMeta, written: WrittenPage) -> StoredPage:
+        path, now = page_path(meta.key), self.engine.clock.seconds()
+        try:
+            await self.engine.workers.run(self.engine.tree.publish, name, path)
+        except OSError:
+            await self.engine.workers.run(self.engine.tree.discard, name)
+            raise
+        entry = Entry(PAGE, meta.key, "/".join(path), stamp, index=meta.index, stored_at=now, used_at=now)
+        await self.engine.ask(None, Catalogue.record, entry, written.links)
+        return StoredPage(meta, meta.fetched_at, written.representations, stamp.inode)
+
+    async def _put_in_memory(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
+        """The disk won't take the page, but a page that fits into memory is still worth having."""
+        page, made = await self.engine.workers.run(rendered, meta, document, bodies)
+        if sum(map(len, made.values())) > self.engine.limits.memory // 4:
+            raise OSError(errno.ENOSPC, "the page can be stored neither on disk nor in memory")
+        rows = await self.engine.workers.run(link_rows, document)
+        await self.engine.ask(None, Catalogue.record_links, meta.index, rows)
+        self.facts.changed(rows)
+        for digest, data in made.items():
+            self._bodies.put(digest, data)
+        self._hot.put(meta.key, page)
+        return page
+
+    async def _touch(self, key: str, expected: StoredPage | None, now: float) -> StoredPage | None:
+        """Set `validated_at` of the page (if it is the expected one, where one is); what it is now."""
+
+        def touch(descriptor: int, page: StoredPage) -> StoredPage | None:
+            if expected is not None and (page.meta, page.inode) != (expected.meta, expected.inode):
+                return None
+            _set_time(descriptor, now)
+            return evolve(page, validated_at=now)
+
+        async with self._locks.hold(key):
+            page = self._hot.peek(key)
+            in_memory_alone = page is not None and not page.inode
+            page = evolve(page, validated_at=now) if page and in_memory_alone else await self._read(key, touch)
+            if page is not None:
+                self._hot.put(key, page)
+            return page
+
+    async def _read(self, key: str, then: Callable[[int, StoredPage], T]) -> T | None:
+        """`then(descriptor, page)` of the page's file, in a worker thread; None without a (whole, fitting) page."""
+        try:
+            return await self.engine.workers.run(self._read_file, key, then)
+        except DamagedPage as error:
+            await self._drop(key, error)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                self.engine.trouble(f"reading {key}", error)
+        except LookupError:
+            pass
+        return None
+
+    def _read_file(self, key: str, then: Callable[[int, StoredPage], T]) -> T:
+        descriptor = self.engine.tree.open_file(page_path(key))
+        try:
+            page = read_page(descriptor).page
+            if page.meta.key != key:
+                raise DamagedPage(f"it is the page of {page.meta.key}")
+            return then(descriptor, page)
+        finally:
+            os.close(descriptor)
+
+    async def _delete(self, key: str) -> None:
+        async with self._locks.hold(key):
+            await self._remove(key)
+
+    async def _drop(self, key: str, reason: Exception) -> None:
+        self.engine.trouble(f"integrity of {key}", reason)
+        await self._remove(key)
+
+    async def _remove(self, key: str) -> None:
+        self._hot.pop(key)
+        try:
+            await self.engine.workers.run(self.engine.tree.remove, page_path(key))
+        except OSError as error:
+            self.engine.trouble("delete", error)
+        await self.engine.ask(None, Catalogue.forget, [(PAGE, key, None)])
+
+
+def _same(page: StoredPage, wanted: Representation) -> Representation:
+    """`wanted`, if the page has it. Raises `LookupError`."""
+    if page.representations.get((wanted.body, wanted.encoding)) != wanted:
+        raise LookupError("replaced")
+    return wanted
+
+
+def _set_time(descriptor: int, validated_at: float) -> None:
+    stamp = round(validated_at * 1e9)
+    os.utime(descriptor, ns=(stamp, stamp))

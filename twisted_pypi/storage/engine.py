@@ -1,0 +1,83 @@
+"""What the parts of the disk store share."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_pypi.events import StoreTrouble
+from twisted_pypi.interfaces import Observer, Workers
+from twisted_pypi.storage.catalogue import Catalogue
+from twisted_pypi.storage.limits import Limits
+from twisted_pypi.storage.recency import Recency
+from twisted_pypi.storage.tasks import Tasks
+from twisted_pypi.storage.tree import Tree
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class Engine:
+    """Directory, catalogue and threads of one disk store.
+
+    `readers` counts who has an entry open, by (kind, key); `partial_bytes` is what unfinished files take. `grown` is
+    called when something was stored.
+    """
+
+    tree: Tree
+    catalogue: Catalogue
+    workers: Workers
+    catalogue_workers: Workers
+    clock: IReactorTime
+    observer: Observer
+    limits: Limits
+    grown: Callable[[], None] = field(default=lambda: None, init=False)
+    recency: Recency = field(init=False)
+    tasks: Tasks = field(factory=Tasks, init=False)
+    readers: Counter[tuple[str, str]] = field(factory=Counter, init=False)
+    partial_bytes: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.recency = Recency(self.clock, lambda batch: self.tasks.run(self.ask(None, Catalogue.used, batch)))
+
+    async def sql(self, method: Callable[..., T], *args: object) -> T:
+        """Call a `Catalogue` method on the catalogue's thread. Raises `sqlite3.Error`."""
+        try:
+            return await self.catalogue_workers.run(method, self.catalogue, *args)
+        except sqlite3.Error as error:
+            self.trouble("catalogue", str(error))
+            if type(error) is sqlite3.DatabaseError:  # malformed: nothing else raises this very class
+                self.catalogue.condemned = True
+            raise
+
+    async def ask(self, default: T, method: Callable[..., T], *args: object) -> T:
+        """Like `sql`, for what service goes on without: `default` when the catalogue fails."""
+        try:
+            return await self.sql(method, *args)
+        except sqlite3.Error:
+            return default
+
+    def trouble(self, what: str, reason: object) -> None:
+        """Report what the store could not do."""
+        self.observer(StoreTrouble(what, str(reason)))
+
+    def free_for(self, size: int) -> bool:
+        """Whether `size` bytes more leave enough of the disk free. Raises `OSError`. Called in a worker thread."""
+        free, whole = self.tree.space()
+        return free - size >= self.limits.keep_free(whole)
+
+    def opened(self, kind: str, key: str) -> Callable[[], None]:
+        """Somebody reads the entry; returns what to call when that is over."""
+        self.readers[kind, key] += 1
+
+        def closed() -> None:
+            self.readers[kind, key] -= 1
+            if not self.readers[kind, key]:
+                del self.readers[kind, key]
+
+        return closed

@@ -1,0 +1,50 @@
+"""One daemon for one cache directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from attrs import define
+
+from twisted_pypi.errors import ConfigError
+
+OPTION = "--cache-dir"
+
+
+@define
+class DirectoryLock:
+    """A lock that ends with `release`, or with the process."""
+
+    _descriptor: int
+
+    def release(self) -> None:
+        """Let others have the directory. Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def lock_directory(path: str) -> DirectoryLock:
+    """Lock the cache directory, which is made (0700) if it is missing.
+
+    Raises `ConfigError` when it can't be made or written to, or another daemon has it.
+    """
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(os.path.join(path, "lock"), flags, 0o600)
+    except OSError as error:
+        raise ConfigError(OPTION, f"{path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+    except BlockingIOError as error:
+        pid = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise ConfigError(OPTION, f"{path} is in use by another pypicache (pid {pid})") from error
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigError(OPTION, f"{path}: {error.strerror}") from error
+    return DirectoryLock(descriptor)

@@ -1,0 +1,264 @@
+"""The store in memory: for tests, as strict as the one on disk."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+
+from attrs import define, evolve, field
+
+from twisted_pypi.interfaces import Facts, FileStore, PageStore
+from twisted_pypi.model import (
+    ByteSource,
+    Document,
+    FileLink,
+    NamedLink,
+    PageMeta,
+    Representation,
+    StoredFile,
+    StoredPage,
+)
+from twisted_pypi.storage.digests import Digests
+from twisted_pypi.storage.limits import Limits
+from twisted_pypi.storage.rendering import rendered
+from twisted_pypi.storage.rows import link_row, link_rows, named_link
+from twisted_pypi.storage.sources import BytesSource
+
+
+@define(eq=False)
+class MemoryFacts:
+    """`interfaces.Facts` in dictionaries."""
+
+    _links: dict[str, dict[str, NamedLink]] = field(factory=dict, init=False)
+    _owners: dict[str, str] = field(factory=dict, init=False)
+
+    async def links(self, key: str) -> tuple[NamedLink, ...]:
+        """What each index's pages last said of the file with this key, in the order of their names."""
+        return tuple(named for _, named in sorted(self._links.get(key, {}).items()))
+
+    async def record_link(self, index: str, link: FileLink) -> None:
+        """Record one link outside a page. One whose URL can't be a key is left out."""
+        if row := link_row(link):
+            self._links.setdefault(row[0], {})[index] = named_link(index, row)
+
+    def record(self, index: str, document: Document) -> None:
+        """Record a page's links."""
+        for row in link_rows(document):
+            self._links.setdefault(row[0], {})[index] = named_link(index, row)
+
+    async def owner(self, name: str) -> str | None:
+        """The index that owns the name."""
+        return self._owners.get(name)
+
+    async def set_owner(self, name: str, index: str) -> None:
+        """From now on only `index` is asked for `name`."""
+        self._owners[name] = index
+
+    async def forget_owner(self, name: str) -> None:
+        """The next page fetch decides anew."""
+        self._owners.pop(name, None)
+
+
+@define(eq=False)
+class MemoryPages:
+    """`interfaces.PageStore` in a dictionary."""
+
+    facts: MemoryFacts
+    _pages: dict[str, tuple[StoredPage, dict[str, bytes]]] = field(factory=dict, init=False)
+    _inodes: Callable[[], int] = field(factory=lambda: count(1).__next__, init=False)
+
+    def hot(self, key: str) -> StoredPage | None:
+        """The page."""
+        return self._pages[key][0] if key in self._pages else None
+
+    def hot_body(self, page: StoredPage, representation: Representation) -> bytes | None:
+        """The body."""
+        _, bodies = self._pages.get(page.meta.key, (None, {}))
+        return bodies.get(representation.digest)
+
+    async def get(self, key: str) -> StoredPage | None:
+        """The page, or None."""
+        return self.hot(key)
+
+    async def body(self, page: StoredPage, representation: Representation) -> bytes | ByteSource:
+        """The body. Raises `LookupError` when the page has gone or was replaced meanwhile."""
+        data = self.hot_body(page, representation)
+        if data is None:
+            raise LookupError(f"gone or replaced: {page.meta.key}")
+        return data
+
+    async def put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
+        """Render and keep; whatever `document.render` raises passes through, and the old page stays."""
+        page, made = rendered(meta, document, bodies, self._inodes())
+        self.facts.record(meta.index, document)
+        self._pages[meta.key] = page, made
+        return page
+
+    async def confirm(self, page: StoredPage, now: float) -> StoredPage:
+        """`validated_at` becomes `now`, in the store only if the page is still this one."""
+        held = self.hot(page.meta.key)
+        if held is not None and held.inode == page.inode:
+            self._touch(page.meta.key, now)
+        return evolve(page, validated_at=now)
+
+    async def expire(self, key: str) -> None:
+        """`validated_at` becomes 0."""
+        self._touch(key, 0.0)
+
+    async def delete(self, key: str) -> None:
+        """Drop the page."""
+        self._pages.pop(key, None)
+
+    def size(self) -> int:
+        """How many bytes all bodies take."""
+        return sum(len(data) for _, bodies in self._pages.values() for data in bodies.values())
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def _touch(self, key: str, now: float) -> None:
+        if key in self._pages:
+            page, bodies = self._pages[key]
+            self._pages[key] = evolve(page, validated_at=now), bodies
+
+
+@define(eq=False)
+class MemoryFiles:
+    """`interfaces.FileStore` in a dictionary."""
+
+    limits: Limits
+    _files: dict[str, tuple[StoredFile, bytes]] = field(factory=dict, init=False)
+
+    def hot(self, key: str) -> StoredFile | None:
+        """The file's record."""
+        return self._files[key][0] if key in self._files else None
+
+    async def get(self, key: str) -> StoredFile | None:
+        """The file's record, or None."""
+        return self.hot(key)
+
+    async def open(self, file: StoredFile) -> ByteSource:
+        """Its bytes. Raises `LookupError` when it has gone or was replaced."""
+        held, data = self._files.get(file.key, (None, b""))
+        if held is None or held.sha256 != file.sha256:
+            raise LookupError(f"gone or replaced: {file.key}")
+        return BytesSource(data)
+
+    async def begin(self, key: str, expected: int | None, algorithms: Iterable[str]) -> MemoryPartial | None:
+        """Begin a new file; None when it may not be stored. Algorithms that aren't known here are left out."""
+        if not self.limits.allows(expected or 0):
+            return None
+        return MemoryPartial(key, self.limits, Digests(tuple(algorithms)), self.put)
+
+    async def delete(self, key: str) -> None:
+        """Drop the file."""
+        self._files.pop(key, None)
+
+    async def held(self, keys: list[str]) -> set[str]:
+        """Which of `keys` are stored."""
+        return self._files.keys() & set(keys)
+
+    async def confirm(self, file: StoredFile, hashes: Mapping[str, str]) -> StoredFile | None:
+        """The record, verified, if the file is what `hashes` announce; else it is dropped, and None."""
+        held, data = self._files.get(file.key, (None, b""))
+        digests = Digests(hashes)
+        digests.update(data)
+        answer = digests.confirms(hashes)
+        if held is None or answer is None:
+            return None
+        if not answer:
+            del self._files[file.key]
+            return None
+        confirmed = evolve(held, sha256=digests.hexdigest("sha256"), hashes=dict(hashes), verified=True)
+        self.put(confirmed, data)
+        return confirmed
+
+    def put(self, file: StoredFile, data: bytes) -> None:
+        """Keep a file, in place of what was there."""
+        self._files[file.key] = file, data
+
+    def size(self) -> int:
+        """How many bytes all files take."""
+        return sum(len(data) for _, data in self._files.values())
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+@define(eq=False)
+class MemoryPartial:
+    """`interfaces.PartialFile` over a bytearray."""
+
+    key: str
+    limits: Limits
+    digests: Digests
+    place: Callable[[StoredFile, bytes], None]
+    _data: bytearray = field(factory=bytearray, init=False)
+    _ended: bool = field(default=False, init=False)
+
+    @property
+    def size(self) -> int:
+        """How many bytes were written so far."""
+        return len(self._data)
+
+    async def write(self, data: bytes) -> None:
+        """Append. Raises `OSError` when the file may not be that large."""
+        self._expect_open()
+        if not self.limits.allows(self.size + len(data)):
+            raise OSError(errno.EFBIG, "larger than may be stored")
+        self._data += data
+        self.digests.update(data)
+
+    def hexdigest(self, algorithm: str) -> str:
+        """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
+        return self.digests.hexdigest(algorithm)
+
+    def reader(self) -> Callable[[int, int], bytes]:
+        """A function (position, limit) -> bytes, valid after publishing and abandoning."""
+        self._expect_open()
+        data = self._data
+        return lambda position, limit: bytes(data[position : position + limit])
+
+    async def publish(self, file: StoredFile) -> None:
+        """Keep it. Raises `ValueError` when `file` does not describe what was written."""
+        self._expect_open()
+        if (file.key, file.size, file.sha256) != (self.key, self.size, self.hexdigest("sha256")):
+            raise ValueError(f"not what was written: {file}")
+        self._ended = True
+        self.place(file, bytes(self._data))
+
+    async def abandon(self) -> None:
+        """Forget it. Idempotent."""
+        self._ended = True
+
+    def _expect_open(self) -> None:
+        if self._ended:
+            raise RuntimeError("published or abandoned already")
+
+
+@define(eq=False)
+class MemoryStore:
+    """`interfaces.Store` without a disk."""
+
+    limits: Limits = field(factory=Limits)
+    pages: PageStore = field(init=False)
+    files: FileStore = field(init=False)
+    facts: Facts = field(init=False)
+    _pages: MemoryPages = field(init=False)
+    _files: MemoryFiles = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.facts = facts = MemoryFacts()
+        self.pages = self._pages = MemoryPages(facts)
+        self.files = self._files = MemoryFiles(self.limits)
+
+    async def start(self) -> None:
+        """Nothing to open."""
+
+    async def stop(self) -> None:
+        """Nothing to close."""
+
+    async def usage(self) -> tuple[int, int]:
+        """(entries, bytes) stored now."""
+        return len(self._pages) + len(self._files), self._pages.size() + self._files.size()

@@ -1,0 +1,152 @@
+"""A page as one self-describing file.
+
+    bodies as they are, one after the other (so that an administrator can read them)
+    the same bodies in gzip and zstd
+    the page's links, JSON lines in zstd (so that a lost catalogue can be made again)
+    footer: JSON; where all that lies, with SHA-256 of each part
+    trailer of fixed length: the footer's length and SHA-256, magic
+
+The file's mtime is when upstream last confirmed the page; 0 when it was expired. Everything here runs in a worker
+thread, with bounded memory but for the links.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from typing import Any, BinaryIO
+
+import orjson
+from attrs import asdict, define, field, frozen
+
+from twisted_pypi.model import Document, PageMeta, Representation, StoredPage
+from twisted_pypi.storage.coding import ENCODINGS, decoded_zstd, encoded
+from twisted_pypi.storage.digests import digests_of
+from twisted_pypi.storage.rows import LinkRow, link_rows
+
+FORMAT = 1
+
+_TRAILER = struct.Struct(">Q32s8s")
+_MAGIC = b"ppcPage\n"
+_CHUNK = 1 << 18
+_LONGEST_FOOTER = 1 << 20
+
+Representations = dict[tuple[str, str], Representation]
+
+
+class DamagedPage(Exception):
+    """The file is not what was written."""
+
+
+@frozen
+class WrittenPage:
+    """What `write_page` made."""
+
+    representations: Representations
+    links: list[LinkRow]
+
+
+@frozen
+class PageFile:
+    """What the footer says. `links` is the representation of the links' section."""
+
+    page: StoredPage
+    links: Representation
+
+
+def write_page(descriptor: int, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> WrittenPage:
+    """Write the page into an empty file. Raises `OSError`, and whatever `document` raises."""
+    links = link_rows(document)
+    with open(descriptor, "wb", buffering=_CHUNK, closefd=False) as stream:
+        writer = _Writer(stream)
+        for body in bodies:
+            writer.append(body, "identity", document.render(body))
+        stream.flush()
+        for body in bodies:
+            plain = writer.made[body, "identity"]
+            for encoding in ENCODINGS[1:]:
+                writer.append(body, encoding, encoded(_chunks(descriptor, plain), encoding))
+        representations = dict(writer.made)
+        lines = (orjson.dumps(row) + b"\n" for row in links)
+        section = writer.append("links", "zstd", encoded(lines, "zstd"))
+        stream.write(_footer(meta, representations, section))
+    return WrittenPage(representations, links)
+
+
+def read_page(descriptor: int) -> PageFile:
+    """What the file holds. Raises `DamagedPage`, and `OSError`."""
+    state = os.fstat(descriptor)
+    footer_end = state.st_size - _TRAILER.size
+    if footer_end < 0:
+        raise DamagedPage("too short")
+    length, digest, magic = _TRAILER.unpack(os.pread(descriptor, _TRAILER.size, footer_end))
+    if magic != _MAGIC or length > min(footer_end, _LONGEST_FOOTER):
+        raise DamagedPage("no trailer")
+    raw = os.pread(descriptor, length, footer_end - length)
+    if sha256(raw).digest() != digest:
+        raise DamagedPage("the footer's checksum is wrong")
+    footer = orjson.loads(raw)
+    if footer["format"] != FORMAT:
+        raise DamagedPage(f"format {footer['format']} is unknown")
+    representations = {(each["body"], each["encoding"]): Representation(**each) for each in footer["representations"]}
+    page = StoredPage(PageMeta(**footer["meta"]), state.st_mtime_ns / 1e9, representations, state.st_ino)
+    return PageFile(page, Representation(**footer["links"]))
+
+
+def read_body(descriptor: int, representation: Representation) -> bytes:
+    """One whole body. Raises `DamagedPage` when it isn't what was written, and `OSError`."""
+    data = b"".join(_chunks(descriptor, representation))
+    if sha256(data).hexdigest() != representation.digest:
+        raise DamagedPage(f"the checksum of {representation.body} in {representation.encoding} is wrong")
+    return data
+
+
+def check_body(descriptor: int, representation: Representation) -> None:
+    """Like `read_body`, for a body too large for memory."""
+    digests = digests_of(descriptor, (), representation.offset, representation.length)
+    if digests.hexdigest("sha256") != representation.digest:
+        raise DamagedPage(f"the checksum of {representation.body} in {representation.encoding} is wrong")
+
+
+def read_links(descriptor: int, file: PageFile) -> list[LinkRow]:
+    """The links as the page named them. Raises `DamagedPage`, and `OSError`."""
+    lines = decoded_zstd(read_body(descriptor, file.links)).splitlines()
+    return [tuple(orjson.loads(line)) for line in lines]
+
+
+@define
+class _Writer:
+    stream: BinaryIO
+    made: Representations = field(factory=dict)
+    _position: int = 0
+
+    def append(self, body: str, encoding: str, chunks: Iterable[bytes]) -> Representation:
+        digest, length = sha256(), 0
+        for chunk in chunks:
+            self.stream.write(chunk)
+            digest.update(chunk)
+            length += len(chunk)
+        made = Representation(body, encoding, digest.hexdigest(), length, self._position)
+        self.made[body, encoding] = made
+        self._position += length
+        return made
+
+
+def _footer(meta: PageMeta, representations: Mapping[tuple[str, str], Representation], links: Representation) -> bytes:
+    footer: dict[str, Any] = {
+        "format": FORMAT,
+        "meta": asdict(meta),
+        "representations": [asdict(each) for each in representations.values()],
+        "links": asdict(links),
+    }
+    raw = orjson.dumps(footer)
+    return raw + _TRAILER.pack(len(raw), sha256(raw).digest(), _MAGIC)
+
+
+def _chunks(descriptor: int, part: Representation) -> Iterator[bytes]:
+    position, end = part.offset, part.offset + part.length
+    while position < end and (data := os.pread(descriptor, min(_CHUNK, end - position), position)):
+        yield data
+        position += len(data)

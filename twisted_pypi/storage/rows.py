@@ -1,0 +1,102 @@
+"""The records of the catalogue, and what they stand for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import orjson
+from attrs import field, frozen
+
+from twisted_pypi.model import Document, FileLink, NamedLink, StoredFile
+from twisted_pypi.urls import key_of
+
+FILE = "file"
+PAGE = "page"
+
+LinkRow = tuple[str, str, str, int | None, str | None]
+"""(key, URL or "" where it is the key itself, hashes as JSON, size, metadata as JSON)."""
+
+
+@frozen
+class Stamp:
+    """What tells, without reading it, that a file is still the one that was recorded."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> Stamp:
+        """The stamp of an open file. Raises `OSError`."""
+        state = os.fstat(descriptor)
+        return cls(state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@frozen
+class Entry:
+    """One row of `entries`; times in seconds since the epoch, `sha256` "" for a file that was found, not stored."""
+
+    kind: str
+    key: str
+    path: str
+    stamp: Stamp
+    sha256: str = ""
+    hashes: Mapping[str, str] = field(factory=dict)
+    etag: str = ""
+    last_modified: str = ""
+    index: str = ""
+    verified: bool = False
+    stored_at: float = 0.0
+    used_at: float = 0.0
+    checked_at: float = 0.0
+
+    @property
+    def file(self) -> StoredFile:
+        """The entry as the other rooms see a file."""
+        return StoredFile(
+            key=self.key,
+            index=self.index,
+            size=self.stamp.size,
+            sha256=self.sha256,
+            verified=self.verified,
+            etag=self.etag,
+            last_modified=self.last_modified,
+            hashes=self.hashes,
+        )
+
+
+@frozen
+class Aged:
+    """What eviction needs to know of an entry."""
+
+    kind: str
+    key: str
+    size: int
+
+
+def as_json(mapping: Mapping[str, str]) -> str:
+    """The same text for equal mappings."""
+    return orjson.dumps(dict(mapping), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def link_row(link: FileLink) -> LinkRow | None:
+    """The row of a link; None for a URL that can't be a key."""
+    try:
+        key = key_of(link.url)
+    except ValueError:
+        return None
+    metadata = None if link.metadata is None else as_json(link.metadata)
+    return key, "" if link.url == key else link.url, as_json(link.hashes), link.size, metadata
+
+
+def link_rows(document: Document) -> list[LinkRow]:
+    """The rows of a page's links. Called in a worker thread."""
+    return [row for row in map(link_row, document.links()) if row]
+
+
+def named_link(index: str, row: LinkRow) -> NamedLink:
+    """What `index` said in this row."""
+    key, url, hashes, size, metadata = row
+    said = None if metadata is None else orjson.loads(metadata)
+    return NamedLink(index, FileLink(url or key, orjson.loads(hashes), size, said))

@@ -1,0 +1,58 @@
+"""Work that outlives its waiter, and the order of work on one key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+
+T = TypeVar("T")
+
+
+@define
+class Tasks:
+    """Work under way. Cancelling who waits for it stops the waiting alone."""
+
+    _running: set[Deferred[Any]] = field(factory=set, init=False)
+
+    def run(self, work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+        """Begin `work`; its result or exception."""
+        waiter: Deferred[T] = Deferred()  # takes one result more after it was cancelled, and drops that
+        inner = Deferred.fromCoroutine(work)
+        settled: Deferred[None] = Deferred()
+        self._running.add(settled)
+
+        def done(result: Any) -> None:
+            self._running.discard(settled)
+            waiter.callback(result)
+            settled.callback(None)
+
+        inner.addBoth(done)
+        return waiter
+
+    async def settle(self) -> None:
+        """Return when nothing is under way any more."""
+        while self._running:
+            await DeferredList(list(self._running))
+
+
+@define
+class KeyLocks:
+    """One lock for each key that somebody works on."""
+
+    _locks: dict[str, DeferredLock] = field(factory=dict, init=False)
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Wait for whoever works on `key`, then keep others waiting."""
+        lock = self._locks.setdefault(key, DeferredLock())
+        await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+            if not lock.locked:
+                self._locks.pop(key, None)

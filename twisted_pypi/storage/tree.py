@@ -1,0 +1,137 @@
+"""The cache directory: everything is opened relative to its descriptor, and no link is followed on the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from attrs import define, field
+
+from twisted_pypi.storage.layout import Path
+
+TEMPORARY = "tmp"
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LEAF = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@define
+class Tree:
+    """Files below `directory`. Every method raises `OSError` as the system calls do; all are safe in any thread."""
+
+    directory: str
+    _root: int = field(default=-1, init=False)
+    _count: int = field(default=0, init=False)
+
+    def open(self) -> None:
+        """Begin: the directory must exist."""
+        self._root = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with suppress(FileExistsError):
+            os.mkdir(TEMPORARY, 0o700, dir_fd=self._root)
+
+    def close(self) -> None:
+        """End. Idempotent."""
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+    def open_file(self, path: Path) -> int:
+        """A descriptor for reading the regular file at `path`."""
+        with self._folder(path[:-1]) as folder:
+            descriptor = os.open(path[-1], os.O_RDONLY | os.O_NONBLOCK | _LEAF, dir_fd=folder)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise FileNotFoundError(f"not a regular file: {'/'.join(path)}")
+        return descriptor
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at this path (components joined with slashes)."""
+        try:
+            os.stat(path, dir_fd=self._root, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def create(self) -> tuple[str, int]:
+        """A new partial file: its name and a descriptor for reading and writing."""
+        self._count += 1
+        name = f"{os.getpid():x}-{self._count:x}-{os.urandom(3).hex()}"
+        with self._folder((TEMPORARY,)) as folder:
+            return name, os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _LEAF, 0o600, dir_fd=folder)
+
+    def publish(self, name: str, path: Path) -> None:
+        """Move a partial file (flushed already) to `path`, in place of what is there, and flush the folder."""
+        for attempt in range(3):  # a pruning thread may take a folder away in between
+            try:
+                self._move(name, path)
+            except FileNotFoundError:
+                if attempt == 2:
+                    raise
+            else:
+                return
+
+    def discard(self, name: str) -> None:
+        """Delete a partial file, if it is still there."""
+        with self._folder((TEMPORARY,)) as folder, suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+
+    def remove(self, path: Path) -> bool:
+        """Delete the file at `path` and the folders that it leaves empty; whether it was there."""
+        try:
+            with self._folder(path[:-1]) as folder:
+                os.unlink(path[-1], dir_fd=folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        self._prune(path[:-1])
+        return True
+
+    def leftovers(self) -> list[str]:
+        """The names of all partial files."""
+        with self._folder((TEMPORARY,)) as folder:
+            return os.listdir(folder)
+
+    def walk(self, top: str) -> Iterator[Path]:
+        """The paths of all regular files below the folder `top`."""
+        if not self.exists(top):
+            return
+        for parent, _, names, folder in os.fwalk(top, dir_fd=self._root):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                        yield (*parent.split("/"), name)
+
+    def space(self) -> tuple[int, int]:
+        """(bytes free for us, bytes of the whole file system)."""
+        state = os.fstatvfs(self._root)
+        return state.f_bavail * state.f_frsize, state.f_blocks * state.f_frsize
+
+    @contextmanager
+    def _folder(self, path: Path, make: bool = False) -> Iterator[int]:
+        descriptor = os.dup(self._root)
+        try:
+            for name in path:
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(name, 0o700, dir_fd=descriptor)
+                below = os.open(name, _FOLDER, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = below
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _move(self, name: str, path: Path) -> None:
+        with self._folder((TEMPORARY,)) as temporary, self._folder(path[:-1], make=True) as folder:
+            os.rename(name, path[-1], src_dir_fd=temporary, dst_dir_fd=folder)
+            os.fsync(folder)
+
+    def _prune(self, path: Path) -> None:
+        """Delete folders that are empty now, the deepest first; the topmost one stays."""
+        for depth in range(len(path), 1, -1):
+            try:
+                with self._folder(path[: depth - 1]) as parent:
+                    os.rmdir(path[depth - 1], dir_fd=parent)
+            except OSError:  # not empty, or somebody else was first
+                return

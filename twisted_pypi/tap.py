@@ -1,0 +1,109 @@
+"""The command line of `twistd pypicache`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from textwrap import wrap
+from typing import Any, NoReturn
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from twisted_pypi import __version__
+from twisted_pypi.config import load
+from twisted_pypi.errors import ConfigError
+from twisted_pypi.options import GROUPS, OPTIONS, Option
+from twisted_pypi.preflight import preflight
+
+_COLUMN = 27  # where the help's explanations begin
+
+
+def _parameters() -> list[list[str | None]]:
+    return [[option.name, None, None, option.help] for option in OPTIONS if not option.repeatable and not option.flag]
+
+
+class Options(usage.Options):
+    """The options of `twistd pypicache`, as texts by name; None for what was not given."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Each option is also a variable, as in PYPICACHE_CACHE_SIZE=50G (lists separated by blanks or commas), and a "
+        'key of the TOML file, as in cache-size = "50G". A flag beats a variable, a variable beats the file. '
+        "DUR is seconds, or as in 90s 5m 12h 30d; SIZE is bytes, or as in 512K 100M 50G."
+    )
+    optParameters = _parameters()  # noqa: N815
+    optFlags = [[option.name, None, option.help] for option in OPTIONS if option.flag]  # noqa: N815, RUF012
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        for option in OPTIONS:
+            self[option.name] = None
+
+    def parseOptions(self, options: list[str] | None = None) -> None:  # noqa: N802
+        """Parse. Exits with status 1 and one line on stderr when they can't be."""
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except usage.UsageError as error:
+            _fail(error)
+
+    def parseArgs(self, *args: str) -> None:  # noqa: N802
+        """Raises `UsageError` if there are arguments. They aren't repeated: a URL may hold a password."""
+        if args:
+            raise usage.UsageError("takes options only, no arguments: as in --port 8080")
+
+    def getUsage(self, width: int | None = None) -> str:  # noqa: N802
+        """The options in groups, with defaults, `width` columns wide (the terminal's by default)."""
+        width = width or int(os.environ.get("COLUMNS", "80"))
+        lines: list[str] = []
+        for title, group in GROUPS.items():
+            lines += [f"{title}:", *(line for option in group for line in _explain(option, width)), ""]
+        lines += ["  --version", "  --help", "", *wrap(self.longdesc, width)]
+        return "\n".join(lines) + "\n"
+
+    def opt_version(self) -> NoReturn:
+        """Display the version of twisted-pypi and exit."""
+        print(f"twisted-pypi {__version__}")
+        sys.exit(0)
+
+
+def _collector(option: Option) -> Callable[[Options, str], None]:
+    def collect(self: Options, text: str) -> None:
+        self[option.name] = [*(self[option.name] or []), text]
+
+    collect.__doc__ = option.help
+    return collect
+
+
+for _option in OPTIONS:
+    if _option.repeatable:
+        setattr(Options, f"opt_{_option.attribute}", _collector(_option))
+
+
+def _explain(option: Option, width: int) -> Iterator[str]:
+    """The lines of help for one option."""
+    notes = [f"default {option.default or option.absent}"] if option.default or option.absent else []
+    notes += ["repeatable"] if option.repeatable else []
+    text = f"{option.help} ({'; '.join(notes)})" if notes else option.help
+    head = f"  --{option.name} {option.metavar}".rstrip()
+    lines = wrap(text, max(width - _COLUMN, 20))
+    yield f"{head:<{_COLUMN - 1}} {lines.pop(0)}" if len(head) < _COLUMN else head
+    yield from (" " * _COLUMN + line for line in lines)
+
+
+def makeService(options: Options) -> IService:  # noqa: N802
+    """The daemon, its options and directory checked. Exits with status 1 and one line on stderr if it can't be."""
+    parent: Mapping[str, Any] = options.parent or {}
+    try:
+        loaded = load(options, os.environ)
+        preflight(loaded.settings, parent.get("uid"), parent.get("gid"))
+        from twisted_pypi.service import make_service
+
+        return make_service(loaded.settings, loaded.warnings)
+    except ConfigError as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    raise SystemExit(f"pypicache: {error}") from None

@@ -1,0 +1,185 @@
+"""Replies with pages: form, coding, validators and freshness of one stored page for one client.
+
+A hit on a page in memory is answered in the reactor turn in which it was asked (`at_once`): no Deferred, and the head
+is rebuilt once a second at most.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+
+from attrs import define, field, frozen
+
+from twisted_pypi.errors import Unavailable
+from twisted_pypi.http.conditional import none_match
+from twisted_pypi.http.negotiation import choose_encoding, choose_form
+from twisted_pypi.interfaces import Pages, Workers
+from twisted_pypi.model import CacheState, Form, PageAnswer, PageRoute, Representation, StoredPage
+from twisted_pypi.web.clients import Ask
+from twisted_pypi.web.responding import Reply, Window, header_lines, provenance_lines
+from twisted_pypi.web.sending import read_whole
+
+MAX_AGE = 60
+"""Seconds for which a client may keep a page, however long it is fresh here."""
+
+_INLINE = 256 << 10  # larger bodies are finished in a thread
+_MAX_HEADS = 4096
+_VARY = "Accept, Accept-Encoding"
+
+
+@frozen
+class _Choice:
+    """What one client gets of one page."""
+
+    route: PageRoute
+    answer: PageAnswer
+    form: Form
+    representation: Representation
+
+    @property
+    def etag(self) -> str:
+        """Strong: the bytes' digest, and the type under which they go (two forms may share one body)."""
+        return f'"{self.representation.digest[:32]}-{_type_tag(self.form.content_type)}"'
+
+
+@define
+class _Heads:
+    """Ready-made validator lines of fresh pages, good for the second in which they were made."""
+
+    _made: dict[tuple[str, str, str], tuple[int, StoredPage, bytes]] = field(factory=dict)
+
+    def lines(self, choice: _Choice, second: int) -> bytes:
+        """The lines for a hit in this second."""
+        key = (choice.route.key, choice.form.content_type, choice.representation.encoding)
+        made = self._made.get(key)
+        if made is not None and made[0] == second and made[1] is choice.answer.page:
+            return made[2]
+        lines = _validator_lines(choice.answer, choice.etag, "public")
+        if len(self._made) >= _MAX_HEADS:
+            self._made.clear()
+        self._made[key] = (second, choice.answer.page, lines)
+        return lines
+
+
+@define
+class PageReplies:
+    """Makes replies of pages.
+
+    `base_url` is `--base-url` ("": what the client used), `prefix` the path below which everything is served ("" or
+    "/path"): both are for documents with absolute links alone.
+    """
+
+    pages: Pages
+    workers: Workers
+    base_url: str = ""
+    prefix: str = ""
+    _heads: _Heads = field(factory=_Heads, init=False)
+
+    def at_once(self, route: PageRoute, ask: Ask, answer: PageAnswer, now: float) -> Reply | None:
+        """The reply to a fresh page in memory; None when its body must be waited for."""
+        choice = _choose(route, ask, answer)
+        if choice.form.placeholder:
+            return None
+        lines = self._lines(choice, now)
+        if none_match(ask.header("if-none-match"), choice.etag):
+            return Reply(304, lines, kind="page", provenance=answer.provenance)
+        body = b"" if ask.head else self.pages.ready_body(answer, choice.representation)
+        return None if body is None else _whole(choice, lines, body)
+
+    async def reply(self, route: PageRoute, ask: Ask, answer: PageAnswer | None, now: float) -> Reply:
+        """The reply, `answer` (if caching gave one already) or what caching answers. Raises `CacheError` kinds."""
+        answer = answer or await self.pages.answer(route, ask.asker())
+        try:
+            return await self._reply(_choose(route, ask, answer), ask, now)
+        except LookupError:
+            # The page was replaced between answer and body: the new one is as good.
+            answer = await self.pages.answer(route, ask.asker())
+        try:
+            return await self._reply(_choose(route, ask, answer), ask, now)
+        except LookupError as error:
+            raise Unavailable("The page is being replaced") from error
+
+    async def _reply(self, choice: _Choice, ask: Ask, now: float) -> Reply:
+        if choice.form.placeholder:
+            return await self._finished(choice, ask)
+        reply = self.at_once(choice.route, ask, choice.answer, now)
+        if reply is not None:
+            return reply
+        body = await self.pages.body(choice.answer, choice.representation)
+        window = body if isinstance(body, bytes) else Window(body, 0, choice.representation.length - 1)
+        return _whole(choice, self._lines(choice, now), window)
+
+    def _lines(self, choice: _Choice, now: float) -> bytes:
+        provenance = choice.answer.provenance
+        if provenance.state is CacheState.HIT and not provenance.detail and not provenance.parent:
+            return self._heads.lines(choice, int(now))
+        return _validator_lines(choice.answer, choice.etag, "public")
+
+    async def _finished(self, choice: _Choice, ask: Ask) -> Reply:
+        """A page whose absolute links are completed for this client. It depends on the host, so it is private."""
+        template = await self.pages.body(choice.answer, choice.representation)
+        if not isinstance(template, bytes):
+            template = read_whole(template, choice.representation.length)
+        base = base_of(self.base_url, self.prefix, ask).encode("ascii", "replace")
+        if len(template) > _INLINE:
+            body, digest = await self.workers.run(_finish, template, choice.form.placeholder, base)
+        else:
+            body, digest = _finish(template, choice.form.placeholder, base)
+        etag = f'"{digest[:32]}-{_type_tag(choice.form.content_type)}"'
+        lines = _validator_lines(choice.answer, etag, "private")
+        if none_match(ask.header("if-none-match"), etag):
+            return Reply(304, lines, kind="page", provenance=choice.answer.provenance)
+        content = header_lines(("Content-Type", choice.form.content_type), ("Content-Length", str(len(body))))
+        return Reply(200, lines + content, body, kind="page", provenance=choice.answer.provenance)
+
+
+def base_of(base_url: str, prefix: str, ask: Ask) -> str:
+    """The absolute URL below which this client finds everything, without trailing slash."""
+    return f"{base_url.rstrip('/') or f'{ask.scheme}://{ask.host}'}{prefix}"
+
+
+def _choose(route: PageRoute, ask: Ask, answer: PageAnswer) -> _Choice:
+    form = choose_form(route.forms, ask.header("accept"), ask.parameter("format"))
+    representations: Mapping[tuple[str, str], Representation] = answer.page.representations
+    available = [encoding for body, encoding in answer.restricted or representations if body == form.body]
+    # A template is completed after decoding.
+    encoding = "identity" if form.placeholder else choose_encoding(available, ask.header("accept-encoding"))
+    representation = representations.get((form.body, encoding))
+    if representation is None:
+        raise Unavailable(f"The page is stored without its {form.body} form")
+    return _Choice(route, answer, form, representation)
+
+
+def _whole(choice: _Choice, lines: bytes, body: bytes | Window) -> Reply:
+    representation = choice.representation
+    content = _content_lines(choice.form.content_type, representation.encoding, representation.length)
+    return Reply(200, lines + content, body, kind="page", provenance=choice.answer.provenance)
+
+
+def _validator_lines(answer: PageAnswer, etag: str, scope: str) -> bytes:
+    """What 200 and 304 have in common (RFC 9110, 15.4.5)."""
+    ttl = answer.provenance.ttl or 0.0
+    age = max(0, math.floor(min(MAX_AGE, ttl)))
+    pairs = [("ETag", etag), ("Cache-Control", f"{scope}, max-age={age}"), ("Vary", _VARY)]
+    if answer.page.meta.version is not None:
+        pairs.append(("X-PyPI-Last-Serial", str(answer.page.meta.version)))
+    return header_lines(*pairs) + provenance_lines(answer.provenance)
+
+
+@lru_cache(maxsize=4096)
+def _content_lines(content_type: str, encoding: str, length: int) -> bytes:
+    pairs = [("Content-Type", content_type), ("Content-Length", str(length))]
+    return header_lines(*pairs, *([] if encoding == "identity" else [("Content-Encoding", encoding)]))
+
+
+@lru_cache(maxsize=64)
+def _type_tag(content_type: str) -> str:
+    return hashlib.sha256(content_type.encode()).hexdigest()[:6]
+
+
+def _finish(template: bytes, placeholder: bytes, base: bytes) -> tuple[bytes, str]:
+    body = template.replace(placeholder, base)
+    return body, hashlib.sha256(body).hexdigest()

@@ -1,0 +1,189 @@
+"""The one resource: every request comes in here, and leaves as a `Reply`.
+
+The order in which a request is looked at: malformed (400); health checks (for anybody, at the root and below the
+prefix); `--allow` (403); prefix (404); method (405); our own paths (admin); what the mounts know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from twisted_pypi.errors import Absent, Forbidden
+from twisted_pypi.interfaces import Files, Mount, Observer, Pages, Workers
+from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
+from twisted_pypi.web.admin import ADMIN_PATH, AdminPolicy, is_admin, purge_reply, status_reply
+from twisted_pypi.web.clients import Ask, Networks, check, is_allowed, read_ask
+from twisted_pypi.web.file_replies import file_reply
+from twisted_pypi.web.page_replies import PageReplies, base_of
+from twisted_pypi.web.problems import Problem
+from twisted_pypi.web.responding import Exchange, Reply, simple_reply
+from twisted_pypi.web.site import CacheRequest
+from twisted_pypi.web.status_page import status_page
+
+Answer = Reply | Coroutine[Deferred[Any], Any, Reply]
+
+_TEXT = "text/plain; charset=utf-8"
+_READS = ("GET", "HEAD")
+
+
+@define
+class Readiness:
+    """Whether clients may be sent here: the store is open, and the daemon isn't shutting down."""
+
+    ready: bool = False
+
+
+@frozen
+class Services:
+    """What the resource needs; the composition root makes it.
+
+    `mounts` are asked in order, the first that knows a path answers. `clock.seconds()` is seconds since the epoch.
+    `prefix` is "" or "/path" without trailing slash; `base_url` is `--base-url` or "". `purge(name, files)` expires the
+    pages of a name ("list": the project list), with `files` deletes its files too, and tells how many entries that
+    were. `status()` are figures for `/+status`, JSON-able; `metrics()` is the text for Prometheus.
+    """
+
+    mounts: tuple[Mount, ...]
+    pages: Pages
+    files: Files
+    workers: Workers
+    observer: Observer
+    clock: IReactorTime
+    readiness: Readiness
+    purge: Callable[[str, bool], Awaitable[int]]
+    status: Callable[[], Mapping[str, object]]
+    metrics: Callable[[], bytes]
+    prefix: str = ""
+    base_url: str = ""
+    allow: Networks = ()
+    trusted_proxy: Networks = ()
+    admin_token: str = ""
+
+
+class ProxyResource(Resource):
+    """Answers for every path."""
+
+    isLeaf = True  # noqa: N815
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._services = services
+        self._pages = PageReplies(services.pages, services.workers, services.base_url, services.prefix)
+        self._policy = AdminPolicy(
+            services.admin_token, open_to_loopback=not (services.base_url or services.trusted_proxy)
+        )
+
+    def render(self, request: CacheRequest) -> int:
+        """Answer, now or later. Never raises."""
+        services = self._services
+        ask = read_ask(request, services.trusted_proxy)
+        exchange = Exchange(request, ask, services.clock.seconds(), services.clock, services.observer)
+        try:
+            answer = self._answer(ask)
+        except Exception as error:
+            exchange.fail(error)
+            return NOT_DONE_YET
+        if isinstance(answer, Reply):
+            exchange.send(answer)
+        else:
+            exchange.wait(answer)
+        return NOT_DONE_YET
+
+    def _answer(self, ask: Ask) -> Answer:
+        services = self._services
+        check(ask)
+        path = below(services.prefix, ask.path)
+        if (health := self._health(ask.path) or self._health(path or "")) and ask.method in _READS:
+            return health
+        if not is_allowed(ask.client, services.allow):
+            raise Forbidden("Your address is not allowed to use this cache")
+        if path is None:
+            raise Absent(f"Nothing is served here: everything is below {services.prefix}/")
+        if not path:
+            return _redirect(f"{services.prefix}/")
+        if path.startswith(ADMIN_PATH):
+            return self._purge(ask, path)
+        if ask.method not in _READS:
+            raise _not_allowed(ask.method, _READS)
+        return self._own(ask, path) or self._proxied(ask, path)
+
+    def _health(self, path: str) -> Reply | None:
+        if path == "/healthz":
+            return simple_reply(200, _TEXT, b"ok\n", "health", ("Cache-Control", "no-store"))
+        if path == "/readyz":
+            ready = self._services.readiness.ready
+            body = b"ready\n" if ready else b"not ready\n"
+            return simple_reply(200 if ready else 503, _TEXT, body, "health", ("Cache-Control", "no-store"))
+        return None
+
+    def _purge(self, ask: Ask, path: str) -> Answer:
+        if ask.method != "DELETE":
+            raise _not_allowed(ask.method, ("DELETE",))
+        is_admin(ask, self._policy)
+        return purge_reply(self._services.purge, path, ask)
+
+    def _own(self, ask: Ask, path: str) -> Reply | None:
+        services = self._services
+        match path:
+            case "/":
+                return status_page(base_of(services.base_url, services.prefix, ask), services.status())
+            case "/+status":
+                return status_reply(services.status())
+            case "/metrics":
+                kind = "text/plain; version=0.0.4; charset=utf-8"
+                return simple_reply(200, kind, services.metrics(), "admin", ("Cache-Control", "no-store"))
+        return None
+
+    def _proxied(self, ask: Ask, path: str) -> Answer:
+        route = resolve(self._services.mounts, path)
+        if isinstance(route, Redirect):
+            return _redirect(_within_prefix(self._services.prefix, route.location))
+        if isinstance(route, FileRoute):
+            return file_reply(self._services.files, route, ask)
+        return self._page(ask, route)
+
+    def _page(self, ask: Ask, route: PageRoute) -> Answer:
+        now = self._services.clock.seconds()
+        answer = self._services.pages.ready(route, ask.asker())
+        reply = self._pages.at_once(route, ask, answer, now) if answer else None
+        return reply or self._pages.reply(route, ask, answer, now)
+
+
+def below(prefix: str, path: str) -> str | None:
+    """What is left of a path below the prefix: "" for the prefix itself, None outside of it."""
+    if path == prefix:
+        return ""
+    return path[len(prefix) :] if path.startswith(f"{prefix}/") else None
+
+
+def resolve(mounts: Iterable[Mount], path: str) -> Route:
+    """The route of the first mount that knows the path. Raises what the last one raises."""
+    error: Absent | None = None
+    for mount in mounts:
+        try:
+            return mount.resolve(path)
+        except Absent as absent:
+            error = absent
+    raise error or Absent("There is no such path; see / for what is served")
+
+
+def _within_prefix(prefix: str, location: str) -> str:
+    # "//host/" would lead away from here, and browsers take "\\" for "/".
+    return re.sub(r"^[/\\]+", lambda _: f"{prefix}/", location)
+
+
+def _redirect(location: str) -> Reply:
+    return simple_reply(301, _TEXT, b"", "redirect", ("Location", location), ("Cache-Control", "max-age=60"))
+
+
+def _not_allowed(method: str, allowed: tuple[str, ...]) -> Problem:
+    listed = ", ".join(allowed)
+    return Problem(405, f"{method[:40]} is not possible here, only {listed}", (("Allow", listed),))
