@@ -87,6 +87,20 @@ def test_only_the_default_indexs_files_have_short_paths() -> None:
     assert links == ["../../files/files.example/packages/f-1.whl", "../../packages/f-1.whl"]
 
 
+def test_an_extra_index_alone_has_the_links_that_it_has_among_others() -> None:
+    url = "http://10.0.0.1:3141/packages/f-1.whl"
+    data = orjson.dumps({"name": "foo", "files": [{"filename": "f-1.whl", "url": url}]})
+    alone = page(IndexMount((EXTRA,), short_links=False), "/simple/foo/").sources[0]
+    among = page(BOTH, "/simple/foo/").sources[0]
+    assert alone.key == among.key
+    first, second = (
+        b"".join(source.interpret(PageBody(io.BytesIO(data), "", source.url)).render("json"))
+        for source in (alone, among)
+    )
+    assert first == second
+    assert b"../../files/http:10.0.0.1:3141/packages/f-1.whl" in first
+
+
 def test_a_project_can_be_restricted_to_what_is_held() -> None:
     files = [{"filename": name, "url": f"../../packages/{name}"} for name in ("a-1.whl", "b-1.whl")]
     restrict = page(BOTH, "/simple/foo/").restrict
@@ -157,7 +171,8 @@ def test_what_is_not_there(path: str) -> None:
     "path",
     [
         "", "simple/", "/simple/../x/", "/packages/%2e%2E/a", "/packages/a%00.whl", "/packages/a%0a.whl",
-        "/simple/%7F/", "/packages/a b", "/packages/\xe9", "/packages/a#b", "/packages/a?b", "/packages/a\n", "/files/%2e%2e/a",
+        "/simple/%7F/", "/packages/a b", "/packages/\xe9", "/packages/a#b", "/packages/a?b", "/packages/a\n",
+        "/files/%2e%2e/a",
         "/files/u@o.example/a", "/files/https:o.example/a", "/files/o.example:x/a", "/files/o.example:70000/a",
     ],
 )  # fmt: skip
@@ -283,15 +298,15 @@ def test_keys_differ_between_pages() -> None:
     assert len({source.key for route in routes for source in route.sources}) == len(paths) + 1
 
 
-def test_purging() -> None:
-    assert BOTH.keys_of("Foo_Bar") == (
-        "http://10.0.0.1:3141/root/dev/+simple/foo-bar/".replace("+", "%2B"),
+def test_the_pages_of_a_name() -> None:
+    assert [source.key for route in BOTH.pages_of("Foo_Bar") for source in route.sources] == [
+        "http://10.0.0.1:3141/root/dev/%2Bsimple/foo-bar/",
         "https://index.example/simple/foo-bar/",
         "https://index.example/pypi/foo-bar/json",
-    )
-    assert BOTH.keys_of("list") == ("https://index.example/simple/",)
+    ]
+    assert [route.key for route in BOTH.pages_of("list")] == ["simple/"]
     with pytest.raises(Absent):
-        BOTH.keys_of("a/b")
+        BOTH.pages_of("a/b")
 
 
 @pytest.mark.parametrize(
@@ -324,4 +339,5 @@ def test_a_redirect_never_leaves_the_server(text: str) -> None:
     if isinstance(route, Redirect):
         assert not route.location.startswith(("//", "/\\"))
         assert ":" not in route.location.split("/")[0]
-        assert not isinstance(BOTH.resolve(route.location), Redirect) if route.location.startswith("/") else True
+        if route.location.startswith("/"):
+            assert not isinstance(BOTH.resolve(route.location), Redirect)

@@ -260,23 +260,28 @@ class TestClients:
     @pytest.mark.parametrize(
         ("forwarded", "client"),
         [
-            ([], "10.0.0.1"),
-            (["192.0.2.9"], "192.0.2.9"),
-            (["198.51.100.1, 192.0.2.9"], "192.0.2.9"),
-            (["198.51.100.1", "192.0.2.9, 10.0.0.2"], "192.0.2.9"),
-            (["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
-            (["192.0.2.9:1234"], "192.0.2.9"),
-            (["[2001:db8:1::1]:80, 10.0.0.2"], "2001:db8:1::1"),
-            (["192.0.2.9, unknown, 10.0.0.2"], "10.0.0.2"),
-            (["192.0.2.9, "], "10.0.0.1"),
+            ("", "10.0.0.1"),
+            ("192.0.2.9", "192.0.2.9"),
+            ("198.51.100.1, 192.0.2.9", "192.0.2.9"),
+            ("198.51.100.1, 192.0.2.9, 10.0.0.2", "192.0.2.9"),
+            ("10.0.0.3, 10.0.0.2", "10.0.0.3"),
+            ("192.0.2.9:1234", "192.0.2.9"),
+            ("[2001:db8:1::1]:80, 10.0.0.2", "2001:db8:1::1"),
+            ("192.0.2.9, unknown, 10.0.0.2", "10.0.0.2"),
+            ("192.0.2.9, ", "10.0.0.1"),
         ],
     )
-    def test_the_rightmost_untrusted_hop(self, forwarded: list[str], client: str) -> None:
+    def test_the_rightmost_untrusted_hop(self, forwarded: str, client: str) -> None:
         assert effective_client("10.0.0.1", forwarded, self.NETS) == client
 
     def test_a_network_that_is_none(self) -> None:
         with pytest.raises(ValueError, match="nonsense"):
             networks(["nonsense"])
+
+    def test_repeated_headers_are_one_list(self) -> None:
+        web = Web(trusted_proxy=self.NETS)
+        web.ask("/simple/six/", "X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 192.0.2.9, 10.0.0.2", peer=PROXY)
+        assert web.events[0].client == "192.0.2.9"
 
     FORWARDED = ("X-Forwarded-For: 192.0.2.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: pypi.example")
 

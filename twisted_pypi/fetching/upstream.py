@@ -123,7 +123,7 @@ class HttpUpstream:
             self._discard(response)
             target = target_of(url, _header(response, "location"))
             # Once a redirect has led away from an origin, whoever was met there must not get our secrets back.
-            pass
+            trusted = trusted and origin_of(target) == origin_of(url)
             url = target
         raise UpstreamFailed(f"more than {MAX_REDIRECTS} redirects", without_secrets(request.url))
 

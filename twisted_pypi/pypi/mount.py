@@ -24,15 +24,19 @@ _REMEMBERED = 2048
 
 @frozen
 class IndexMount:
-    """`interfaces.Mount` for indexes in asking order, of which the last is the default."""
+    """`interfaces.Mount` for indexes in asking order, of which the last is the default.
+
+    `short_links` is False for a mount that shows an extra index alone (see `Routes`).
+    """
 
     indexes: tuple[IndexSpec, ...]
+    short_links: bool = True
     _routes: Routes = field(init=False, repr=False, eq=False)
     _remembered: Callable[[str], Route] = field(init=False, repr=False, eq=False)
 
     @_routes.default
     def _make_routes(self) -> Routes:
-        return Routes(self.indexes)
+        return Routes(self.indexes, self.short_links)
 
     @_remembered.default
     def _remember(self) -> Callable[[str], Route]:

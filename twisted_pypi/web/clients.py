@@ -7,7 +7,7 @@ that is none of them, of the other two the last value.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -20,7 +20,6 @@ from twisted_pypi.model import Asker
 from twisted_pypi.web.site import CacheRequest
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
-Headers = Mapping[bytes, Sequence[bytes]]
 
 MAX_HOPS = 32
 """Hops of `X-Forwarded-For` that are looked at, from the right."""
@@ -38,7 +37,8 @@ class Ask:
     """One request as far as answers depend on it.
 
     `target` is the request target as it came, `path` its path, still percent-encoded. `peer` is the other end of the
-    connection, `client` who stands behind it. `scheme` and `host` are those that the client used. `headers` have lower-case names.
+    connection, `client` who stands behind it. `scheme` and `host` are those that the client used. `headers` are
+    by lower-case name, repeated ones joined as a list (RFC 9110, 5.3).
     """
 
     method: str
@@ -50,11 +50,11 @@ class Ask:
     client: str
     scheme: str
     host: str
-    headers: Headers
+    headers: Mapping[str, str]
 
     def header(self, name: str) -> str:
-        """The values of a request header (lower-case `name`) as one list (RFC 9110, 5.3); "" when absent."""
-        return ", ".join(_values(self.headers, name))
+        """A request header by its lower-case name, "" when absent."""
+        return self.headers.get(name, "")
 
     def parameter(self, name: str) -> str:
         """The first value of a query parameter, "" when absent."""
@@ -99,12 +99,15 @@ def read_ask(request: CacheRequest, trusted: Networks) -> Ask:
     target = request.uri.decode("latin-1")
     path, _, query = target.partition("?")
     peer = str(getattr(request.getClientAddress(), "host", UNIX))  # type: ignore[no-untyped-call]
-    # A copy, because every look-up in Twisted's own costs as much as all of it.
-    headers = {name.lower(): values for name, values in request.requestHeaders.getAllRawHeaders()}
+    # A copy, because each look-up in Twisted's own costs as much as all of this.
+    headers = {
+        name.lower().decode("ascii"): b", ".join(values).decode("latin-1")
+        for name, values in request.requestHeaders.getAllRawHeaders()
+    }
     secure = request.isSecure()  # type: ignore[no-untyped-call]
-    client, scheme, host = peer, "https" if secure else "http", _last(headers, "host")
+    client, scheme, host = peer, "https" if secure else "http", headers.get("host", "")
     if trusted and (peer == UNIX or is_within(peer, trusted)):
-        client = effective_client(peer, _values(headers, "x-forwarded-for"), trusted)
+        client = effective_client(peer, headers.get("x-forwarded-for", ""), trusted)
         scheme = _forwarded(headers, "x-forwarded-proto", scheme, re.compile("https?"))
         host = _forwarded(headers, "x-forwarded-host", host, _HOST)
     return Ask(
@@ -121,13 +124,13 @@ def read_ask(request: CacheRequest, trusted: Networks) -> Ask:
     )
 
 
-def effective_client(peer: str, forwarded: list[str], trusted: Networks) -> str:
+def effective_client(peer: str, forwarded: str, trusted: Networks) -> str:
     """The rightmost hop of `X-Forwarded-For` that is no trusted proxy, given that `peer` is one.
 
     A hop that is no address ends the search: the one to its right is the last that a proxy vouched for.
     """
     client = peer
-    for hop in reversed(",".join(forwarded).split(",")[-MAX_HOPS:]):
+    for hop in reversed(forwarded.split(",")[-MAX_HOPS:]):
         address = _address(_without_port(hop.strip()))
         if address is None:
             break
@@ -142,11 +145,10 @@ def check(ask: Ask) -> None:
 
     Not exactly one valid `Host` (RFC 9112, 3.2), targets other than in origin form, control characters in any form.
     """
-    hosts = _values(ask.headers, "host")
-    if len(hosts) > 1 or (not hosts and ask.protocol == "HTTP/1.1"):
-        raise BadPath("A request must have exactly one Host header")
-    if hosts and not _HOST.fullmatch(hosts[0]):
-        raise BadPath("The Host header is not a valid host")
+    host = ask.headers.get("host")
+    # Of several, joined, the comma is not valid.
+    if ask.protocol == "HTTP/1.1" if host is None else not _HOST.fullmatch(host):
+        raise BadPath("A request must have exactly one Host header, which is a host")
     if not _TARGET.fullmatch(ask.target):
         raise BadPath("The request target must be an absolute path on this server")
     if _CONTROL.search(ask.path):
@@ -167,16 +169,8 @@ def _without_port(hop: str) -> str:
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
-def _values(headers: Headers, name: str) -> list[str]:
-    return [value.decode("latin-1") for value in headers.get(name.encode("ascii"), ())]
-
-
-def _last(headers: Headers, name: str) -> str:
-    return next(reversed(_values(headers, name)), "")
-
-
-def _forwarded(headers: Headers, name: str, otherwise: str, allowed: re.Pattern[str]) -> str:
-    value = _last(headers, name).rpartition(",")[2].strip()
+def _forwarded(headers: Mapping[str, str], name: str, otherwise: str, allowed: re.Pattern[str]) -> str:
+    value = headers.get(name, "").rpartition(",")[2].strip()
     return value if allowed.fullmatch(value) else otherwise
 
 

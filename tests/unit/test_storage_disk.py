@@ -1,0 +1,536 @@
+"""What the store on disk promises beyond the contract: damage, restarts, limits."""
+
+import errno
+import hashlib
+import os
+import sqlite3
+import stat
+
+import pytest
+from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+
+from twisted_pypi.errors import ConfigError, Unavailable
+from twisted_pypi.events import Evicted, StoreTrouble
+from twisted_pypi.model import FileLink
+from twisted_pypi.storage.catalogue import Catalogue
+from twisted_pypi.storage.limits import Limits
+from twisted_pypi.storage.lock import lock_directory
+from unit.storage_doubles import KEY, PAGE, Disk, Page, body_of, content, meta, now, put_file, record
+
+FILE = "files/files.example/packages/aa/bb/cc/flask-3.0-py3-none-any.whl"
+PAGE_FILE = "pages/index.example/simple/flask.page"
+
+
+@pytest.fixture
+def disk(tmp_path):
+    disk = Disk(str(tmp_path / "cache"))
+    disk.start()
+    yield disk
+    now(disk.store.stop())
+
+
+def troubles(disk):
+    return [event.what for event in disk.events if isinstance(event, StoreTrouble)]
+
+
+# The directory
+
+
+def test_an_administrator_finds_files_and_pages(disk, tmp_path):
+    put_file(disk.store, b"wheel")
+    now(disk.store.pages.put(meta(), Page({"json": [b'{"name": "flask"}'], "html": [b"<html>"]}), ("json", "html")))
+    assert (tmp_path / "cache" / FILE).read_bytes() == b"wheel"
+    assert (tmp_path / "cache" / PAGE_FILE).read_bytes().startswith(b'{"name": "flask"}<html>')
+    assert list((tmp_path / "cache" / "tmp").iterdir()) == []
+
+
+def test_nobody_else_may_read(disk, tmp_path):
+    put_file(disk.store)
+    now(disk.store.pages.put(meta(), Page(), ("json",)))
+    for path in [tmp_path / "cache", *(tmp_path / "cache").rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_folders_left_empty_are_removed(disk, tmp_path):
+    put_file(disk.store)
+    now(disk.store.files.delete(KEY))
+    assert list((tmp_path / "cache" / "files").iterdir()) == []
+
+
+@pytest.mark.parametrize("link", ["files/files.example/packages", FILE])
+def test_no_link_is_followed(disk, tmp_path, link):
+    file = put_file(disk.store)
+    place, away = tmp_path / "cache" / link, tmp_path / "away"
+    place.rename(away)
+    place.symlink_to(away)
+    with pytest.raises(LookupError):
+        now(disk.store.files.open(file))
+
+
+def test_nothing_is_written_through_a_link(disk, tmp_path):
+    (tmp_path / "away").mkdir()
+    (tmp_path / "cache" / "files").symlink_to(tmp_path / "away")
+    with pytest.raises(OSError, match="directory|links"):
+        put_file(disk.store)
+    assert list((tmp_path / "away").iterdir()) == []
+    assert now(disk.store.files.get(KEY)) is None
+
+
+def test_a_second_daemon_is_a_clear_error(disk):
+    with pytest.raises(ConfigError, match=rf"--cache-dir: .* is in use by another pypicache \(pid {os.getpid()}\)"):
+        lock_directory(disk.path)
+    now(disk.store.stop())
+    lock_directory(disk.path).release()
+    disk.start()
+
+
+def test_an_unusable_directory_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match="--cache-dir"):
+        Disk(str(tmp_path / "file" / "below")).start()
+
+
+# Restarts
+
+
+def test_everything_outlives_a_restart(disk):
+    file = put_file(disk.store, etag='"1"', hashes={"md5": "00"})
+    link = FileLink(KEY, {"sha256": "ab"}, 5)
+    page = now(disk.store.pages.put(meta(etag='"2"', version=3), Page(named=[link]), ("json",)))
+    now(disk.store.facts.set_owner("flask", "main"))
+    used = now(disk.store.usage())
+    store = disk.restart()
+    assert store.files.hot(KEY) is None
+    assert now(store.files.get(KEY)) == file
+    assert content(store, file) == b"wheel"
+    assert now(store.pages.get(PAGE)) == page
+    assert body_of(store, page, "json", "gzip")
+    assert [each.link for each in now(store.facts.links(KEY))] == [link]
+    assert now(store.facts.owner("flask")) == "main"
+    assert now(store.usage()) == used
+    assert disk.events == []
+
+
+def test_validation_and_expiry_outlive_a_restart(disk):
+    page = now(disk.store.pages.put(meta(), Page(), ("json",)))
+    now(disk.store.pages.confirm(page, 1_700_000_100.25))
+    assert now(disk.restart().pages.get(PAGE)).validated_at == 1_700_000_100.25
+    now(disk.store.pages.expire(PAGE))
+    assert now(disk.restart().pages.get(PAGE)).validated_at == 0.0
+
+
+@pytest.mark.parametrize("spoil", ["garbage", "empty", "missing", "other version", "other tables"])
+def test_a_spoiled_catalogue_is_made_again_from_the_files(disk, tmp_path, spoil):
+    file = put_file(disk.store)
+    link = FileLink(KEY, {"sha256": file.sha256})
+    page = now(disk.store.pages.put(meta(), Page(named=[link]), ("json",)))
+    used = now(disk.store.usage())
+    now(disk.store.stop())
+    path = tmp_path / "cache" / "catalogue.sqlite"
+    if spoil in ("garbage", "empty"):
+        path.write_bytes(b"garbage " * 5000 if spoil == "garbage" else b"")
+    elif spoil == "missing":
+        path.unlink()
+    else:
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA user_version = 99" if spoil == "other version" else "DROP TABLE entries")
+        db.close()
+    store = disk.start()
+    if spoil != "empty":  # an empty file is a valid, new database
+        assert troubles(disk) == ["catalogue made again"]
+    assert now(store.usage()) == used
+    assert now(store.pages.get(PAGE)) == page
+    assert [each.link for each in now(store.facts.links(KEY))] == [link]
+    adopted = now(store.files.get(KEY))
+    assert (adopted.sha256, adopted.verified, adopted.size) == ("", False, 5)
+    with pytest.raises(LookupError):
+        now(store.files.open(adopted))
+    confirmed = now(store.files.confirm(adopted, link.hashes))
+    assert confirmed == evolve(adopted, sha256=file.sha256, verified=True, hashes=link.hashes)
+    assert content(store, confirmed) == b"wheel"
+
+
+def test_an_adopted_file_that_no_digest_confirms_is_dropped(disk, tmp_path):
+    put_file(disk.store)
+    now(disk.store.stop())
+    (tmp_path / "cache" / "catalogue.sqlite").unlink()
+    (tmp_path / "cache" / FILE).write_bytes(b"wheeX")
+    store = disk.start()
+    adopted = now(store.files.get(KEY))
+    assert now(store.files.confirm(adopted, {"sha256": hashlib.sha256(b"wheel").hexdigest()})) is None
+    assert not (tmp_path / "cache" / FILE).exists()
+    assert now(store.files.get(KEY)) is None
+
+
+def test_a_file_that_was_recorded_is_not_adopted_over(disk):
+    file = put_file(disk.store)
+    strange = put_file(disk.store, b"strange", "https://files.example/%FF/x.whl")
+    store = disk.restart()
+    assert now(store.files.get(KEY)) == file
+    assert now(store.files.get(strange.key)) == strange
+
+
+def test_a_page_under_a_hash_is_adopted_and_a_file_is_not(disk, tmp_path):
+    file = put_file(disk.store, b"strange", "https://files.example/%FF/x.whl")
+    page = now(disk.store.pages.put(meta("https://index.example/%FF/"), Page(), ("json",)))
+    now(disk.store.stop())
+    (tmp_path / "cache" / "catalogue.sqlite").unlink()
+    store = disk.start()
+    assert now(store.pages.get(page.meta.key)) == page
+    assert now(store.files.get(file.key)) is None
+    assert now(store.usage())[0] == 1
+
+
+def test_foreign_files_are_left_alone(disk, tmp_path):
+    now(disk.store.stop())
+    note = tmp_path / "cache" / "files" / "files.example" / "README"
+    note.parent.mkdir(parents=True)
+    note.write_bytes(b"hands off")
+    store = disk.start()
+    assert now(store.usage()) == (0, 0)
+    assert note.read_bytes() == b"hands off"
+
+
+def test_leftovers_are_deleted_and_lost_files_forgotten(disk, tmp_path):
+    put_file(disk.store)
+    now(disk.store.pages.put(meta(), Page(), ("json",)))
+    now(disk.store.stop())
+    (tmp_path / "cache" / "tmp" / "leftover").write_bytes(b"x")
+    (tmp_path / "cache" / FILE).unlink()
+    (tmp_path / "cache" / PAGE_FILE).unlink()
+    store = disk.start()
+    assert list((tmp_path / "cache" / "tmp").iterdir()) == []
+    assert now(store.usage()) == (0, 0)
+
+
+def test_a_new_partial_file_is_no_leftover(disk):
+    now(disk.store.stop())
+    store = disk.start(settle=False)
+    partial = now(store.files.begin(KEY, 5, ()))
+    now(partial.write(b"wheel"))
+    disk.settle()
+    now(partial.publish(record(b"wheel")))
+    assert content(store, record(b"wheel")) == b"wheel"
+
+
+def test_stopping_ends_the_reconciliation(tmp_path):
+    disk = Disk(str(tmp_path))
+    disk.start(settle=False)
+    now(disk.store.stop())
+    now(disk.store.stop())
+    assert [call for call in disk.clock.getDelayedCalls() if call.active()] == []
+
+
+# Damage
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_flipped_bit_never_makes_a_wrong_body(tmp_path_factory, data):
+    memory = data.draw(st.sampled_from([0, 1 << 20]))
+    path = tmp_path_factory.mktemp("cache")
+    disk = Disk(str(path), Limits(min_free=0, memory=memory))
+    page = now(disk.start().pages.put(meta(), Page(named=[FileLink(KEY, {"md5": "0"})]), ("json", "html")))
+    good = {each: body_of(disk.store, page, *each) for each in page.representations}
+    now(disk.store.stop())
+    raw = bytearray((path / PAGE_FILE).read_bytes())
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    (path / PAGE_FILE).write_bytes(raw)
+    store = disk.start()
+    found = now(store.pages.get(PAGE))
+    if found is not None:
+        for each, right in good.items():
+            try:
+                assert body_of(store, found, *each) == right
+            except LookupError:
+                assert now(store.pages.get(PAGE)) is None
+                assert any("integrity" in what for what in troubles(disk))
+    now(store.stop())
+
+
+@pytest.mark.parametrize("size", [0, 10, 60, -1])
+def test_a_page_cut_short_is_dropped(disk, tmp_path, size):
+    now(disk.store.pages.put(meta(), Page(), ("json",)))
+    now(disk.store.stop())
+    os.truncate(tmp_path / "cache" / PAGE_FILE, size if size >= 0 else (tmp_path / "cache" / PAGE_FILE).stat().st_size - 1)
+    store = disk.start(settle=False)
+    assert now(store.pages.get(PAGE)) is None
+    assert troubles(disk) == [f"integrity of {PAGE}"]
+    assert now(store.usage()) == (0, 0)
+
+
+def test_a_page_in_anothers_place_is_dropped(disk, tmp_path):
+    now(disk.store.pages.put(meta(), Page(), ("json",)))
+    pages = tmp_path / "cache" / "pages" / "index.example" / "simple"
+    (pages / "flask.page").rename(pages / "django.page")
+    assert now(disk.store.pages.get("https://index.example/simple/django/")) is None
+    assert not (pages / "django.page").exists()
+
+
+def test_damaged_pages_are_not_adopted(disk, tmp_path):
+    now(disk.store.pages.put(meta(), Page(), ("json",)))
+    now(disk.store.stop())
+    (tmp_path / "cache" / "catalogue.sqlite").unlink()
+    (tmp_path / "cache" / PAGE_FILE).write_bytes(b"x" * 200)
+    store = disk.start()
+    assert troubles(disk) == ["catalogue made again", f"adopting {PAGE_FILE}"]
+    assert not (tmp_path / "cache" / PAGE_FILE).exists()
+    assert now(store.usage()) == (0, 0)
+
+
+def test_a_file_that_was_touched_is_checked_and_served(disk, tmp_path):
+    file = put_file(disk.store)
+    os.utime(tmp_path / "cache" / FILE, (1, 1))
+    assert content(disk.store, file) == b"wheel"
+    assert content(disk.restart(), file) == b"wheel"
+    assert disk.events == []
+
+
+@pytest.mark.parametrize("data", [b"wheeX", b"whee", b"", b"wheels"])
+def test_a_file_that_was_changed_is_dropped(disk, tmp_path, data):
+    file = put_file(disk.store)
+    (tmp_path / "cache" / FILE).unlink()
+    (tmp_path / "cache" / FILE).write_bytes(data)
+    with pytest.raises(LookupError):
+        now(disk.store.files.open(file))
+    assert troubles(disk) == [f"integrity of {KEY}"]
+    assert now(disk.store.files.get(KEY)) is None
+    assert now(disk.store.usage()) == (0, 0)
+
+
+def test_a_file_that_cannot_be_read_just_now_is_not_dropped(disk, monkeypatch):
+    file = put_file(disk.store)
+
+    def too_many(*args, **kwargs):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("twisted_pypi.storage.tree.os.open", too_many)
+        with pytest.raises(LookupError):
+            now(disk.store.files.open(file))
+    assert content(disk.store, file) == b"wheel"
+
+
+def test_a_malformed_catalogue_is_replaced_at_the_next_start(disk, monkeypatch):
+    file = put_file(disk.store)
+
+    def malformed(*args):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    with monkeypatch.context() as patch:
+        for method in ("held", "owner", "links"):
+            patch.setattr(Catalogue, method, malformed)
+        assert now(disk.store.files.held([KEY])) == set()
+        for question in (disk.store.facts.owner("flask"), disk.store.facts.links(KEY)):
+            with pytest.raises(Unavailable):
+                now(question)
+    assert now(disk.store.facts.links(KEY)) == ()
+    assert now(disk.restart().files.get(KEY)) == evolve(file, sha256="", verified=False, index="")
+
+
+def test_what_cannot_be_recorded_is_not_stored(disk, monkeypatch, tmp_path):
+    def full(*args):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalogue, "record", full)
+        with pytest.raises(OSError, match="not recorded"):
+            put_file(disk.store)
+    assert now(disk.store.files.get(KEY)) is None
+    assert not (tmp_path / "cache" / FILE).exists()
+
+
+def test_a_page_that_the_disk_refuses_is_kept_in_memory(disk, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    old = now(disk.store.pages.put(meta(version=1), Page({"json": [b"old"]}), ("json",)))
+    link = FileLink(KEY, {"md5": "0"})
+    with monkeypatch.context() as patch:
+        patch.setattr("twisted_pypi.storage.tree.os.fsync", full)
+        page = now(disk.store.pages.put(meta(version=2), Page({"json": [b"new"]}, [link]), ("json",)))
+    assert now(disk.store.pages.get(PAGE)) == page
+    assert body_of(disk.store, page) == b"new"
+    assert [each.link for each in now(disk.store.facts.links(KEY))] == [link]
+    assert now(disk.store.pages.confirm(page, 5.0)) == disk.store.pages.hot(PAGE)
+    assert disk.store.pages.hot(PAGE).validated_at == 5.0
+    assert os.listdir(os.path.join(disk.path, "tmp")) == []
+    assert now(disk.restart().pages.get(PAGE)) == old
+
+
+def test_a_failed_write_is_an_oserror(disk, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    partial = now(disk.store.files.begin(KEY, 5, ()))
+    monkeypatch.setattr("twisted_pypi.storage.partial.os.pwrite", full)
+    with pytest.raises(OSError, match="no space"):
+        now(partial.write(b"wheel"))
+    assert partial.size == 0
+    now(partial.abandon())
+    assert os.listdir(os.path.join(disk.path, "tmp")) == []
+
+
+# Limits
+
+
+def keys(count):
+    return [f"https://files.example/packages/{number}/a.whl" for number in range(count)]
+
+
+def limited(tmp_path, **limits):
+    return Disk(str(tmp_path / "cache"), Limits(**{"min_free": 0, **limits}))
+
+
+def test_with_no_cache_size_files_are_not_stored_but_pages_are(tmp_path):
+    store = limited(tmp_path, cache_size=0).start()
+    assert now(store.files.begin(KEY, 0, ())) is None
+    page = now(store.pages.put(meta(), Page(), ("json",)))
+    assert now(store.pages.get(PAGE)) == page
+    now(store.stop())
+
+
+def test_the_disk_is_not_filled_past_min_free(tmp_path, monkeypatch):
+    disk = limited(tmp_path, min_free=1000)
+    store = disk.start()
+    monkeypatch.setattr("twisted_pypi.storage.tree.Tree.space", lambda self: (1500, 10000))
+    assert now(store.files.begin(KEY, 501, ())) is None
+    partial = now(store.files.begin(KEY, None, ()))
+    monkeypatch.setattr("twisted_pypi.storage.partial._SPACE_CHECK", 100)
+    now(partial.write(b"x" * 500))
+    with pytest.raises(OSError, match="min-free"):
+        now(partial.write(b"x" * 501))
+    now(partial.abandon())
+    now(store.stop())
+
+
+def test_the_least_recently_used_go_first_and_none_that_is_read(tmp_path):
+    disk = limited(tmp_path, cache_size=2_000_000)
+    store = disk.start()
+    first, second, third, *rest = keys(12)
+    reading = None
+    for key in (first, second, third, *rest):
+        disk.clock.advance(1)
+        file = put_file(store, b"x" * 150_000, key)
+        if key == first:
+            reading = now(store.files.open(file))
+    disk.clock.advance(1)
+    now(store.files.get(second))
+    for key in keys(14)[12:]:
+        disk.clock.advance(1)
+        put_file(store, b"x" * 150_000, key)
+    held = now(store.files.held(keys(14)))
+    assert {first, second, *keys(14)[12:]} <= held
+    assert third not in held
+    evicted = [event for event in disk.events if isinstance(event, Evicted)]
+    assert sum(event.entries for event in evicted) == 14 - len(held)
+    assert now(store.usage()) == (len(held), 150_000 * len(held))
+    assert now(store.usage())[1] <= 2_000_000
+    reading.close()
+    now(store.stop())
+
+
+def test_what_nobody_asks_for_is_dropped(tmp_path):
+    disk = limited(tmp_path, inactive=7200.0)
+    store = disk.start()
+    asked, forgotten = keys(2)
+    put_file(store, b"x", asked)
+    put_file(store, b"x", forgotten)
+    disk.clock.advance(3601)
+    assert store.files.hot(asked)
+    disk.clock.advance(3600)
+    assert now(store.files.held(keys(2))) == {asked}
+    disk.clock.advance(3600)
+    assert now(store.files.held(keys(2))) == set()
+    now(store.stop())
+
+
+def test_recency_outlives_a_restart(tmp_path):
+    disk = limited(tmp_path, inactive=7200.0)
+    store = disk.start()
+    asked, forgotten = keys(2)
+    put_file(store, b"x", asked)
+    put_file(store, b"x", forgotten)
+    disk.clock.advance(3000)
+    now(store.files.get(asked))
+    now(store.stop())
+    disk.clock.advance(5000)
+    assert now(disk.start().files.held(keys(2))) == {asked}
+    now(disk.store.stop())
+
+
+# Waiting
+
+
+class LateWorkers:
+    """Runs the work when told to."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def run(self, work, *args):
+        waiter = Deferred()
+        self.waiting.append((waiter, work, args))
+        return waiter
+
+    def work(self):
+        while self.waiting:
+            waiter, work, args = self.waiting.pop(0)
+            try:
+                result = work(*args)
+            except Exception:
+                waiter.errback()
+            else:
+                waiter.callback(result)
+
+
+def test_who_leaves_stops_the_waiting_and_not_the_work(disk):
+    late = disk.store._engine.workers = LateWorkers()
+    failures = []
+    putting = Deferred.fromCoroutine(disk.store.pages.put(meta(), Page(), ("json",)))
+    putting.addErrback(failures.append)
+    putting.cancel()
+    assert failures[0].check(CancelledError)
+    late.work()
+    assert disk.store.pages.hot(PAGE) is not None
+
+
+def test_a_cancelled_write_is_through_before_the_descriptor_goes(disk):
+    partial = now(disk.store.files.begin(KEY, 5, ()))
+    late = disk.store._engine.workers = LateWorkers()
+    writing = Deferred.fromCoroutine(partial.write(b"wheel"))
+    writing.addErrback(lambda failure: failure.trap(CancelledError))
+    writing.cancel()
+    abandoning = Deferred.fromCoroutine(partial.abandon())
+    assert len(late.waiting) == 1
+    late.work()
+    assert abandoning.called
+    assert partial.size == 5
+    assert os.listdir(os.path.join(disk.path, "tmp")) == []
+
+
+def test_stopping_waits_for_work_under_way(disk):
+    late = disk.store._engine.workers = LateWorkers()
+    Deferred.fromCoroutine(disk.store.pages.put(meta(), Page(), ("json",)))
+    stopping = Deferred.fromCoroutine(disk.store.stop())
+    assert not stopping.called
+    late.work()
+    assert stopping.called
+    assert now(disk.start().pages.get(PAGE)) is not None
+
+
+def test_uses_are_written_in_batches(disk):
+    put_file(disk.store)
+    batches = []
+    disk.store._engine.recency.write = batches.append
+    for _ in range(3):
+        disk.store.files.hot(KEY)
+    assert batches == []
+    disk.clock.advance(5)
+    assert [[entry[1:] for entry in batch] for batch in batches] == [[("file", KEY)]]
+    for key in keys(500):
+        disk.store._engine.recency.used("file", key)
+    assert len(batches[1]) == 500
