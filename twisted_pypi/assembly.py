@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from attrs import define, frozen
+from twisted.logger import LogLevel
 
 from twisted_pypi import __version__
 from twisted_pypi.caching.companion import Companions
@@ -74,8 +75,9 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
     metrics, access_log = Metrics(), _access_log(reactor, settings)
-    heard = (metrics.observe, EventLog().observe, *((access_log.observe,) if access_log else ()))
-    observer = Observers(heard)
+    log = EventLog(LogLevel.levelWithName(settings.log_level))
+    heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
+    observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
     upstream = HttpUpstream(reactor, _fetching(settings), observer)
     mount = IndexMount(settings.indexes)
@@ -125,7 +127,7 @@ class Figures:
 
     def now(self) -> Mapping[str, object]:
         """The figures of this moment."""
-        entries, size = self.store.totals
+        entries, size = self.store.usage()
         return {
             "version": __version__,
             "uptime_seconds": round(self.clock.seconds() - self.started),

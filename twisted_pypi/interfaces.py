@@ -161,7 +161,7 @@ class Store(Protocol):
     async def stop(self) -> None:
         """Write behind what is pending and close."""
 
-    async def usage(self) -> tuple[int, int]:
+    def usage(self) -> tuple[int, int]:
         """(entries, bytes) stored now."""
 
 
@@ -205,7 +205,10 @@ class Upstream(Protocol):
         """
 
     def is_down(self, url: str) -> bool:
-        """Whether the origin's breaker is open and no probe is due."""
+        """Whether the origin is known to be down (its breaker is open)."""
+
+    def may_probe(self, url: str) -> bool:
+        """Whether to look if an origin that is down is back. True once when that is due: the caller must fetch then."""
 
 
 class Pages(Protocol):

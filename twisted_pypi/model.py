@@ -32,7 +32,7 @@ class Form:
 
     `content_type` is the response header; `media_types` are what a client's `Accept` may call it; `body` names the
     stored body ("json", "html"): two forms may share one body. `placeholder`, when set, is a marker in the body that
-    is replaced with the base URL for each answer (documents that need absolute links).
+    is replaced with the base URL and a slash for each answer (documents that need absolute links).
     """
 
     body: str

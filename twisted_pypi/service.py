@@ -14,6 +14,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from twisted_pypi import __version__
@@ -61,6 +62,7 @@ class PypiCache(Service):
     def startService(self) -> None:  # noqa: N802
         """Begin threads, store and logs."""
         super().startService()  # type: ignore[no-untyped-call]
+        Factory.noisy = False  # a line for each connection to an upstream
         raise_descriptor_limit()
         Signals(self._reactor, self._end, self._reopen_logs).install()
         if self._parts.access_log is not None:
@@ -74,7 +76,7 @@ class PypiCache(Service):
             log.warn("{warning}", warning=warning)
         await self._parts.store.start()
         self._parts.readiness.ready = True
-        entries, size = await self._parts.store.usage()
+        entries, size = self._parts.store.usage()
         for line in start_block(self._settings, self._listeners.addresses(), entries, size):
             log.info("{line}", line=line)
 

@@ -1,39 +1,20 @@
-"""Files: one upstream transfer however many clients, verified while it passes, resumed when it breaks."""
+"""Files: one upstream transfer however many clients, verified while it passes."""
 
 from __future__ import annotations
 
 import http.client
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from e2e.clients import Download, ask, links
+from e2e.clients import Download, ask
 from e2e.daemon import Daemon, Start
-from e2e.faults import corrupt, no_length, redirect, reset, short_body
-from e2e.packages import File, blob
+from e2e.faults import corrupt, no_length, redirect
+from e2e.single import MB, path_at, publish
 from e2e.upstream import Upstream
 from e2e.waiting import wait_for
 
-MB = 1 << 20
 Broken = (http.client.HTTPException, ConnectionError)
-
-
-def publish(upstream: Upstream, size: int) -> File:
-    """A project "data" with one file of that many bytes."""
-    file = blob("data", size)
-    upstream.project("data", [file])
-    return file
-
-
-def path_at(daemon: Daemon) -> str:
-    """Where the daemon's page says that the file is."""
-    (path,) = links(daemon, "data").values()
-    return path
-
-
-def stored(daemon: Daemon, file: File) -> list[Path]:
-    return daemon.stored(file.name)
 
 
 def test_twenty_clients_share_one_growing_transfer(upstream: Upstream, daemon: Daemon) -> None:
@@ -53,7 +34,7 @@ def test_a_client_that_leaves_stops_nothing(upstream: Upstream, daemon: Daemon) 
     with Download(daemon, path) as client:
         client.read(1000)
     gate.release()
-    wait_for("the file is stored", lambda: stored(daemon, file))
+    wait_for("the file is stored", lambda: daemon.stored(file.name))
     again = ask(daemon, path)
     assert (again.state, again.body) == ("HIT", file.data)
     assert upstream.count(file.path, "GET") == 1
@@ -75,34 +56,9 @@ def test_a_wrong_digest_is_a_broken_transfer_and_is_not_stored(upstream: Upstrea
     upstream.fault("/packages/", corrupt(), times=1)
     with pytest.raises(Broken):
         ask(daemon, path)
-    assert stored(daemon, file) == []
+    assert daemon.stored(file.name) == []
     assert ask(daemon, path).body == file.data
     assert upstream.count(file.path, "GET") == 2
-
-
-@pytest.mark.parametrize("fault", [reset(MB), short_body(MB)], ids=["reset", "short"])
-def test_a_transfer_that_breaks_resumes(fault: object, upstream: Upstream, daemon: Daemon) -> None:
-    file = publish(upstream, 3 * MB)
-    path = path_at(daemon)
-    upstream.fault("/packages/", fault, times=1)  # type: ignore[arg-type]
-    assert ask(daemon, path).body == file.data
-    _, second = upstream.seen(file.path, "GET")
-    assert second.headers["range"].startswith("bytes=")
-    assert second.headers["if-range"]
-
-
-def test_a_transfer_resumes_after_a_restart(upstream: Upstream, start: Start) -> None:
-    daemon = start("--grace", "0")
-    file = publish(upstream, 3 * MB)
-    path, gate = path_at(daemon), upstream.gate("/packages/", after=2 * MB)
-    with Download(daemon, path) as client:
-        client.read(MB)
-        daemon.restart()
-    gate.release()
-    upstream.heal()
-    assert ask(daemon, path).body == file.data
-    last = upstream.seen(file.path, "GET")[-1]
-    assert int(last.headers["range"].removeprefix("bytes=").removesuffix("-")) >= MB
 
 
 def test_a_body_without_length_is_checked_all_the_same(upstream: Upstream, daemon: Daemon) -> None:
@@ -110,7 +66,7 @@ def test_a_body_without_length_is_checked_all_the_same(upstream: Upstream, daemo
     path = path_at(daemon)
     upstream.fault("/packages/", no_length(), times=1)
     assert ask(daemon, path).body == file.data
-    assert stored(daemon, file)
+    wait_for("the file is stored", lambda: daemon.stored(file.name))
 
 
 def test_a_redirect_is_followed_and_not_shown(upstream: Upstream, daemon: Daemon) -> None:
@@ -157,19 +113,11 @@ def test_ranges_that_are_not_to_be_had(upstream: Upstream, daemon: Daemon) -> No
     assert ask(daemon, path, If_None_Match=etag).status == 304
 
 
-def test_a_small_range_of_a_large_missing_file_is_passed_through(upstream: Upstream, daemon: Daemon) -> None:
-    file = publish(upstream, 9 * MB)
-    answer = ask(daemon, path_at(daemon), Range="bytes=-1000")
-    assert (answer.status, answer.state, answer.body) == (206, "BYPASS", file.data[-1000:])
-    assert stored(daemon, file) == []
-    assert [request.headers.get("range") is not None for request in upstream.seen(file.path, "GET")] == [True]
-
-
 def test_a_copy_that_was_changed_on_disk_is_never_served(upstream: Upstream, daemon: Daemon) -> None:
     file = publish(upstream, MB)
     path = path_at(daemon)
     ask(daemon, path)
-    (copy,) = stored(daemon, file)
+    (copy,) = wait_for("the file is stored", lambda: daemon.stored(file.name))
     copy.chmod(0o600)
     with copy.open("r+b") as body:
         body.write(b"damage")
@@ -183,4 +131,4 @@ def test_what_is_not_stored_is_streamed(option: tuple[str, str], upstream: Upstr
     path = path_at(daemon)
     assert ask(daemon, path).body == file.data
     assert ask(daemon, path).body == file.data
-    assert stored(daemon, file) == []
+    assert daemon.stored(file.name) == []

@@ -72,6 +72,7 @@ class FakeUpstream:
     requests: list[FetchRequest] = field(factory=list)
     waiting: list[tuple[FetchRequest, Deferred]] = field(factory=list)
     down: set[str] = field(factory=set)
+    probe_due: bool = False
 
     def fetch(self, request: FetchRequest):
         self.requests.append(request)
@@ -81,6 +82,9 @@ class FakeUpstream:
 
     def is_down(self, url: str) -> bool:
         return url in self.down
+
+    def may_probe(self, url: str) -> bool:
+        return url in self.down and self.probe_due
 
     def answer(self, fetched: FakeFetched) -> FetchRequest:
         """Answer the oldest request that waits."""

@@ -165,6 +165,15 @@ class Freshness(PagesCase):
         self.assert_answer(self.ask(), CacheState.STALE, b"one")
         self.assertEqual(len(self.upstream.requests), 1)
 
+    def test_a_probe_goes_on_behind_the_stale_copy(self) -> None:
+        self.cached(b"one")
+        self.clock.advance(TTL)
+        self.upstream.down.add(self.route.sources[0].url)
+        self.upstream.probe_due = True
+        self.assert_answer(self.ask(), CacheState.STALE, b"one")
+        self.upstream.answer(answer(200, b"two"))
+        self.assert_answer(self.ask(), CacheState.HIT, b"two")
+
     def test_without_a_copy_a_down_upstream_is_still_tried(self) -> None:
         self.upstream.down.add(self.route.sources[0].url)
         self.ask()

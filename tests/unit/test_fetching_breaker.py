@@ -20,9 +20,9 @@ def opened(at: float = 100.0) -> Breaker:
 
 def test_opens_at_the_third_failure_in_a_row() -> None:
     breaker = Breaker()
-    assert [breaker.failed(0.0), breaker.is_down(0.0)] == [False, False]
-    assert [breaker.failed(0.0), breaker.is_down(0.0)] == [False, False]
-    assert [breaker.failed(0.0), breaker.is_down(0.0)] == [True, True]
+    assert [breaker.failed(0.0), breaker.open] == [False, False]
+    assert [breaker.failed(0.0), breaker.open] == [False, False]
+    assert [breaker.failed(0.0), breaker.open] == [True, True]
     assert not breaker.failed(0.0)
 
 
@@ -30,7 +30,7 @@ def test_pauses_between_failing_probes() -> None:
     breaker, now, pauses = opened(0.0), 0.0, []
     for _ in range(8):
         began = now
-        while breaker.is_down(now):
+        while not breaker.may_probe(now):
             now += 0.5
         pauses.append(now - began)
         breaker.failed(now)
@@ -39,19 +39,14 @@ def test_pauses_between_failing_probes() -> None:
 
 def test_one_probe_at_a_time_and_a_lost_one_is_replaced() -> None:
     breaker = opened(0.0)
-    assert [breaker.is_down(1.0), breaker.is_down(1.0), breaker.is_down(1.9), breaker.is_down(2.0)] == [
-        False,
-        True,
-        True,
-        False,
-    ]
+    assert [breaker.may_probe(now) for now in (0.9, 1.0, 1.0, 1.9, 2.0)] == [False, True, False, False, True]
 
 
 def test_who_tries_anyway_does_not_put_the_probe_off() -> None:
     breaker = opened(0.0)
     for tenth in range(10):
         breaker.failed(tenth / 10)
-    assert not breaker.is_down(1.0)
+    assert breaker.may_probe(1.0)
 
 
 def test_success_closes_and_is_told_once() -> None:
@@ -59,10 +54,10 @@ def test_success_closes_and_is_told_once() -> None:
     breakers = Breakers(events.append)
     for _ in range(5):
         breakers.failed(ORIGIN, 0.0)
-    assert breakers.is_down(ORIGIN, 0.5)
+    assert breakers.is_down(ORIGIN)
     breakers.succeeded(ORIGIN)
     breakers.succeeded(ORIGIN)
-    assert not breakers.is_down(ORIGIN, 0.5)
+    assert not breakers.is_down(ORIGIN)
     assert events == [BreakerChanged(ORIGIN, True), BreakerChanged(ORIGIN, False)]
 
 
@@ -76,11 +71,18 @@ def test_success_between_failures_starts_the_count_again() -> None:
     assert events == []
 
 
+def test_an_origin_that_is_well_needs_no_probe() -> None:
+    breakers = Breakers(lambda event: None)
+    breakers.failed(ORIGIN, 0.0)
+    assert not breakers.may_probe(ORIGIN, 100.0)
+    assert not breakers.may_probe("https://other.example", 100.0)
+
+
 def test_origins_are_apart() -> None:
     breakers = Breakers(lambda event: None)
     for _ in range(3):
         breakers.failed(ORIGIN, 0.0)
-    assert not breakers.is_down("https://other.example", 0.0)
+    assert not breakers.is_down("https://other.example")
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ask", "fail"]), st.floats(0, 40)), max_size=80))
@@ -92,7 +94,7 @@ def test_an_open_breaker_lets_a_probe_through_within_the_longest_pause(steps: li
         if what == "fail":
             breaker.failed(now)
             last_failure = now
-        elif breaker.is_down(now):
+        elif not breaker.may_probe(now):
             assert now - max(last_probe, last_failure) <= LONGEST_PAUSE
         else:
             assert now - last_probe >= 1.0

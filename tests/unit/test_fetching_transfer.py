@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import Event, IntegrityFailed
 from twisted_pypi.fetching.integrity import HOLD_BACK, Hashing, first_mismatch
+from twisted_pypi.fetching.relay import WINDOW
 from twisted_pypi.fetching.transfer import RelaySource, Transfer, TransferResult
 from twisted_pypi.model import ByteSource
 
@@ -258,6 +259,18 @@ class RelayTests(SynchronousTestCase):
         assert (source.read(3, 9), source.finished, source.length, self.changes) == (b"def", True, 6, 3)
         with pytest.raises(ValueError, match="has passed"):
             source.read(0, 1)
+
+    def test_pieces_as_large_as_the_window_do_not_wait_for_one_another(self) -> None:
+        content = bytes(4 * WINDOW)
+        source = self.begin({"sha256": hashlib.sha256(content).hexdigest()}, len(content))
+        got = 0
+        for at in range(0, len(content), WINDOW):
+            self.body.send(content[at : at + WINDOW])
+            while data := source.read(got, WINDOW):
+                got += len(data)
+        self.body.end()
+        got += len(source.read(got, WINDOW))
+        assert (got, source.finished) == (len(content), True)
 
     def test_reader_may_skip(self) -> None:
         source = self.begin()

@@ -89,7 +89,9 @@ def test_pages_have_readable_names():
     assert page_path("https://i.example/pypi/flask/json") == (PAGES, "i.example", "pypi", "flask", "json~page")
 
 
-@pytest.mark.parametrize("path", [("files", "h.example", "a"), ("files", "h.example", "a.zip", "b.zip"), ("files", "h")])
+@pytest.mark.parametrize(
+    "path", [("files", "h.example", "a"), ("files", "h.example", "a.zip", "b.zip"), ("files", "h")]
+)
 def test_a_stranger_on_disk_has_no_key(path):
     assert key_at(path) is None
 

@@ -158,9 +158,9 @@ URL = "https://files.example/a.whl"
 
 
 class TestEventLog:
-    def lines(self, event: events.Event, *, debug: bool = True) -> list[tuple[LogLevel, str]]:
+    def lines(self, event: events.Event, *, level: LogLevel = LogLevel.debug) -> list[tuple[LogLevel, str]]:
         seen: list[dict[str, object]] = []
-        EventLog(debug, Logger(observer=seen.append)).observe(event)
+        EventLog(level, Logger(observer=seen.append)).observe(event)
         return [(event["log_level"], formatEvent(event)) for event in seen]
 
     @pytest.mark.parametrize(
@@ -201,9 +201,9 @@ class TestEventLog:
     def test_requests_are_for_the_access_log(self) -> None:
         assert self.lines(SERVED) == []
 
-    def test_debug_lines_only_when_wanted(self) -> None:
-        assert self.lines(events.Decided("k", "HIT", "fresh"), debug=False) == []
-        assert len(self.lines(events.StoreTrouble("a", "b"), debug=False)) == 1
+    def test_lines_below_the_level_are_left_out(self) -> None:
+        assert self.lines(events.Decided("k", "HIT", "fresh"), level=LogLevel.warn) == []
+        assert len(self.lines(events.StoreTrouble("a", "b"), level=LogLevel.warn)) == 1
 
 
 class TestMetrics:

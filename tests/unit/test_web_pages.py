@@ -229,7 +229,7 @@ class TestTemplates:
 
     def test_links_are_completed_with_the_client_s_address(self) -> None:
         response = self.ask(self.web(), GZIP)
-        assert response.body == self.BODY.replace(b"@BASE@", b"http://cache.example:8080")
+        assert response.body == self.BODY.replace(b"@BASE@/", b"http://cache.example:8080/")
         assert response["cache-control"] == "private, max-age=60"
         assert response["content-length"] == str(len(response.body))
         assert "content-encoding" not in response
@@ -238,7 +238,7 @@ class TestTemplates:
     def test_links_hold_base_url_and_prefix(self) -> None:
         web = self.web(base_url="https://pypi.example/", prefix="/a/b")
         response = web.ask("/a/b/pypi/six/json")
-        assert response.body == self.BODY.replace(b"@BASE@", b"https://pypi.example/a/b")
+        assert response.body == self.BODY.replace(b"@BASE@/", b"https://pypi.example/a/b/")
 
     def test_each_host_has_its_own_tag(self) -> None:
         web = self.web()
@@ -262,9 +262,9 @@ class TestTemplates:
         web = self.web(workers=Workers())
         self.ask(web)
         assert not work
-        web.pages.bodies = {("json", "identity"): b"@BASE@" * 100_000}
+        web.pages.bodies = {("json", "identity"): b"@BASE@/" * 100_000}
         web.pages._page, web.pages.as_source = None, True
-        assert self.ask(web).body == b"http://cache.example:8080" * 100_000
+        assert self.ask(web).body == b"http://cache.example:8080/" * 100_000
         assert len(work) == 1
 
 

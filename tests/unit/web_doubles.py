@@ -40,7 +40,7 @@ JSON = Form(
 V1_HTML = Form("html", "application/vnd.pypi.simple.v1+html", ("application/vnd.pypi.simple.v1+html",))
 HTML = Form("html", "text/html; charset=utf-8", ("text/html",))
 FORMS = (JSON, V1_HTML, HTML)
-TEMPLATE = Form("json", "application/json", ("application/json",), placeholder=b"@BASE@")
+TEMPLATE = Form("json", "application/json", ("application/json",), placeholder=b"@BASE@/")
 
 HIT = Provenance(CacheState.HIT, ttl=291.7)
 

@@ -107,6 +107,7 @@ class CachedPages:
         if plan.step is Step.REFUSE:
             raise Unavailable(f"{route.name or route.key}: offline, and not in the cache", retry_after=None)
         if plan.step is Step.SERVE and held is not None:
+            self._probe(route, sources, held, asker)
             return await self._serve(route, held, Provenance(plan.state))
         return await self._fetched(route, sources, held, plan.wait, asker)
 
@@ -189,6 +190,11 @@ class CachedPages:
         return True
 
     # -- asking upstream -----------------------------------------------------------------------------------------
+
+    def _probe(self, route: PageRoute, sources: tuple[PageSource, ...], held: _Held, asker: Asker) -> None:
+        """Behind a stale answer, now and then, see whether an upstream that is down is back."""
+        if not (held.copy.fresh or self.policy.offline) and self.upstream.may_probe(held.source.url):
+            self._flights.do(route.key, partial(self._ask, route, sources, asker.client)).addErrback(lambda _: None)
 
     async def _fetched(
         self,

@@ -32,15 +32,13 @@ class Breaker:
         """Whether the origin is taken for down."""
         return self.failures >= THRESHOLD
 
-    def is_down(self, now: float) -> bool:
-        """Whether to stay away. Answers False once when a probe is due: that caller is the probe."""
-        if not self.open:
+    def may_probe(self, now: float) -> bool:
+        """Whether a probe is due. Answers True once: that caller is the probe."""
+        if not self.open or now < self.next_probe:
             return False
-        if now < self.next_probe:
-            return True
         self.probing = True
         self.next_probe = now + self._pause
-        return False
+        return True
 
     def failed(self, now: float) -> bool:
         """The origin failed; whether the breaker opened by that."""
@@ -67,10 +65,15 @@ class Breakers:
     _observer: Observer
     _breakers: dict[Hashable, Breaker] = field(factory=dict, init=False)
 
-    def is_down(self, origin: Hashable, now: float) -> bool:
-        """See `Breaker.is_down`."""
+    def is_down(self, origin: Hashable) -> bool:
+        """Whether the origin is taken for down."""
         breaker = self._breakers.get(origin)
-        return breaker is not None and breaker.is_down(now)
+        return breaker is not None and breaker.open
+
+    def may_probe(self, origin: Hashable, now: float) -> bool:
+        """See `Breaker.may_probe`."""
+        breaker = self._breakers.get(origin)
+        return breaker is not None and breaker.may_probe(now)
 
     def failed(self, origin: Hashable, now: float) -> None:
         """The origin could not be reached, or answered 5xx."""

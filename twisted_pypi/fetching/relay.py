@@ -94,7 +94,9 @@ class RelaySource:
                 self._check_length(self._received)
             self._notify()
             self._drop()
-            while self._received - self._position >= WINDOW and not self._closed:
+            # Counted from what the reader has, not from what could be dropped: a piece may be as large as the window,
+            # and its end be held back until more comes.
+            while self._received - self._wanted >= WINDOW and not self._closed:
                 self._room = Deferred()
                 await self._room
         self._check_length(self._received)

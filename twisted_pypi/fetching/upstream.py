@@ -87,8 +87,12 @@ class HttpUpstream:
         self._exchanger = Exchanger(reactor, tls, *times, kept=settings.max_fetches)
 
     def is_down(self, url: str) -> bool:
-        """See `interfaces.Upstream`. Answers False once when a probe is due: whoever is told that must fetch."""
-        return self._breakers.is_down(origin_of(url), self._reactor.seconds())
+        """See `interfaces.Upstream`."""
+        return self._breakers.is_down(origin_of(url))
+
+    def may_probe(self, url: str) -> bool:
+        """See `interfaces.Upstream`."""
+        return self._breakers.may_probe(origin_of(url), self._reactor.seconds())
 
     async def fetch(self, request: FetchRequest) -> HttpFetched:
         """See `interfaces.Upstream`."""

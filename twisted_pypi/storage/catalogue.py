@@ -50,6 +50,7 @@ SET url = excluded.url, hashes = excluded.hashes, size = excluded.size, metadata
 WHERE url IS NOT excluded.url OR hashes IS NOT excluded.hashes
    OR size IS NOT excluded.size OR metadata IS NOT excluded.metadata
 """
+_OPEN = 0x70706F70  # in the database's header while somebody has it open
 _FILES = ("", "-wal", "-shm", "-journal")
 _OF_THE_MOMENT = {
     sqlite3.SQLITE_BUSY,
@@ -70,6 +71,7 @@ class Catalogue:
 
     `entries` and `size` are running totals, `footprint` what the database itself takes on disk; they may be read from
     any thread. Once `condemned`, it is deleted when it is closed, and the next start makes a new one.
+    `unclean` tells that who had it open last did not close it.
     """
 
     path: str
@@ -77,6 +79,7 @@ class Catalogue:
     size: int = field(default=0, init=False)
     footprint: int = field(default=0, init=False)
     condemned: bool = field(default=False, init=False)
+    unclean: bool = field(default=False, init=False)
     _db: sqlite3.Connection = field(init=False)
 
     def open(self) -> str:
@@ -101,6 +104,7 @@ class Catalogue:
     def close(self) -> None:
         """Write everything into the main file and end."""
         with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA application_id = 0")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
         if self.condemned:
@@ -192,6 +196,8 @@ class Catalogue:
             self._db.executescript(_SCHEMA)
         elif version != VERSION:
             raise sqlite3.DatabaseError(f"its version {version} is unknown")
+        self.unclean = self._db.execute("PRAGMA application_id").fetchone()[0] == _OPEN
+        self._db.execute(f"PRAGMA application_id = {_OPEN}")
         self.entries, self.size = self._db.execute("SELECT count(*), total(size) FROM entries").fetchone()
         self._count(0, 0)
 

@@ -40,6 +40,7 @@ class DiskStore:
     files: FileStore = field(init=False)
     facts: Facts = field(init=False)
     _engine: Engine = field(init=False)
+    _files: DiskFiles = field(init=False)
     _evictor: Evictor = field(init=False)
     _reconciler: Reconciler = field(init=False)
     _lock: DirectoryLock | None = field(default=None, init=False)
@@ -50,7 +51,7 @@ class DiskStore:
         engine = self._engine = Engine(Tree(self.directory), catalogue, *shared)
         self.facts = facts = DiskFacts(engine)
         self.pages = DiskPages(engine, facts)
-        self.files = DiskFiles(engine)
+        self.files = self._files = DiskFiles(engine)
         self._evictor = Evictor(engine, {PAGE: self.pages.delete, FILE: self.files.delete})
         self._reconciler = Reconciler(engine, facts, self.pages)
         engine.grown = self._evictor.check
@@ -68,6 +69,8 @@ class DiskStore:
         except (OSError, sqlite3.Error) as error:
             self._unlock()
             raise ConfigError(OPTION, f"{self.directory}: {error}") from error
+        if self._engine.catalogue.unclean:
+            self._files.distrust_before = self.clock.seconds()
         if reason and any(map(self._engine.tree.exists, ("pages", "files"))):
             self._engine.trouble("catalogue made again", reason)
         self._engine.tasks.run(self._reconciler.run(leftovers))
@@ -84,12 +87,7 @@ class DiskStore:
         await self.catalogue_workers.run(self._engine.catalogue.close)
         self._unlock()
 
-    async def usage(self) -> tuple[int, int]:
-        """(entries, bytes) stored now."""
-        return self.totals
-
-    @property
-    def totals(self) -> tuple[int, int]:
+    def usage(self) -> tuple[int, int]:
         """(entries, bytes) stored now."""
         return self._engine.catalogue.entries, self._engine.catalogue.size
 

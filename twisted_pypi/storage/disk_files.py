@@ -17,18 +17,24 @@ from twisted_pypi.storage.hot import Lru
 from twisted_pypi.storage.layout import file_path
 from twisted_pypi.storage.partial import DiskPartial
 from twisted_pypi.storage.rows import FILE, Entry, Stamp
-from twisted_pypi.storage.sources import FileSource
+from twisted_pypi.storage.sources import CheckedSource, FileSource
 from twisted_pypi.storage.tasks import KeyLocks
 
 _HOT = 8192
+_WEEK = 7 * 86400.0
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 @define(eq=False)
 class DiskFiles:
-    """`interfaces.FileStore` below `files/`."""
+    """`interfaces.FileStore` below `files/`.
+
+    A file that was last checked a week ago, or before `distrust_before`, is checked again beside its serving.
+    """
 
     engine: Engine
+    distrust_before: float = field(default=0.0, init=False)
+    _checks: dict[str, list[CheckedSource]] = field(factory=dict, init=False)
     _hot: Lru[str, Entry] = field(factory=lambda: Lru(_HOT), init=False)
     _locks: KeyLocks = field(factory=KeyLocks, init=False)
 
@@ -56,17 +62,18 @@ class DiskFiles:
         try:
             descriptor = self.engine.tree.open_file(file_path(file.key))
         except OSError:
-            return await self.engine.tasks.run(self._recheck(entry))
+            return await self.engine.tasks.run(self._recheck(entry), FileSource.close)
         if Stamp.of(descriptor) != entry.stamp:
             os.close(descriptor)
-            return await self.engine.tasks.run(self._recheck(entry))
+            return await self.engine.tasks.run(self._recheck(entry), FileSource.close)
         return self._source(entry, descriptor)
 
     async def begin(self, key: str, expected: int | None, algorithms: Iterable[str]) -> DiskPartial | None:
         """Begin a new file; None when it can't or may not be stored. Algorithms that aren't known here are left out."""
         if not self.engine.limits.allows(expected or 0):
             return None
-        return await self.engine.tasks.run(self._begin(key, expected or 0, Digests(tuple(algorithms))))
+        begun = self._begin(key, expected or 0, Digests(tuple(algorithms)))
+        return await self.engine.tasks.run(begun, lambda made: made and self.engine.tasks.run(made.abandon()))
 
     async def delete(self, key: str) -> None:
         """Drop the file; readers that have it open go on."""
@@ -94,10 +101,28 @@ class DiskFiles:
             return entry
 
     def _source(self, entry: Entry, descriptor: int) -> FileSource:
-        return FileSource(descriptor, 0, entry.stamp.size, self.engine.opened(FILE, entry.key))
+        closed = self.engine.opened(FILE, entry.key)
+        if entry.checked_at >= max(self.distrust_before, self.engine.clock.seconds() - _WEEK):
+            return FileSource(descriptor, 0, entry.stamp.size, closed)
+        source = CheckedSource(descriptor, 0, entry.stamp.size, closed)
+        if entry.key in self._checks:
+            self._checks[entry.key].append(source)
+        else:
+            self._checks[entry.key] = [source]
+            self.engine.tasks.run(self._check(entry))
+        return source
+
+    async def _check(self, entry: Entry) -> None:
+        failure = None
+        try:
+            (await self._recheck(entry)).close()
+        except LookupError as error:
+            failure = error
+        for source in self._checks.pop(entry.key):
+            source.settle(failure)
 
     async def _recheck(self, seen: Entry) -> FileSource:
-        """The file is not the one that was recorded, but may have its content."""
+        """The file may not be the one that was recorded, but may have its content."""
         async with self._locks.hold(seen.key):
             entry = await self.engine.ask(None, Catalogue.entry, FILE, seen.key)
             if entry is None or entry.sha256 != seen.sha256:

@@ -15,7 +15,15 @@ from twisted_pypi.storage.disk_facts import DiskFacts
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.hot import Lru
 from twisted_pypi.storage.layout import page_path
-from twisted_pypi.storage.pagefile import DamagedPage, WrittenPage, check_body, read_body, read_page, write_page
+from twisted_pypi.storage.pagefile import (
+    DamagedPage,
+    WrittenPage,
+    check_body,
+    read_body,
+    read_page,
+    set_time,
+    write_page,
+)
 from twisted_pypi.storage.rendering import rendered
 from twisted_pypi.storage.rows import PAGE, Entry, Stamp, link_rows
 from twisted_pypi.storage.sources import FileSource
@@ -65,7 +73,9 @@ class DiskPages:
     async def body(self, page: StoredPage, representation: Representation) -> bytes | ByteSource:
         """The body, verified. Raises `LookupError` when the page has gone, was replaced or is damaged."""
         data = self.hot_body(page, representation)
-        return data if data is not None else await self.engine.tasks.run(self._body(page, representation))
+        if data is not None:
+            return data
+        return await self.engine.tasks.run(self._body(page, representation), _close)
 
     async def put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
         """Store every body in every coding as one; `validated_at` is the meta's `fetched_at`.
@@ -94,7 +104,7 @@ class DiskPages:
                 self.engine.recency.used(PAGE, key)
             return page
 
-    async def _body(self, page: StoredPage, wanted: Representation) -> bytes | ByteSource:
+    async def _body(self, page: StoredPage, wanted: Representation) -> bytes | FileSource:
         key = page.meta.key
         async with self._locks.hold(key):
             if wanted.length > self.engine.limits.memory // 4:
@@ -143,7 +153,7 @@ class DiskPages:
         name, descriptor = self.engine.tree.create()
         try:
             written = write_page(descriptor, meta, document, bodies)
-            _set_time(descriptor, meta.fetched_at)
+            set_time(descriptor, meta.fetched_at)
             os.fsync(descriptor)
             return name, Stamp.of(descriptor), written
         except BaseException:
@@ -182,7 +192,7 @@ class DiskPages:
         def touch(descriptor: int, page: StoredPage) -> StoredPage | None:
             if expected is not None and (page.meta, page.inode) != (expected.meta, expected.inode):
                 return None
-            _set_time(descriptor, now)
+            set_time(descriptor, now)
             return evolve(page, validated_at=now)
 
         async with self._locks.hold(key):
@@ -240,6 +250,6 @@ def _same(page: StoredPage, wanted: Representation) -> Representation:
     return wanted
 
 
-def _set_time(descriptor: int, validated_at: float) -> None:
-    stamp = round(validated_at * 1e9)
-    os.utime(descriptor, ns=(stamp, stamp))
+def _close(unwanted: bytes | FileSource) -> None:
+    if isinstance(unwanted, FileSource):
+        unwanted.close()

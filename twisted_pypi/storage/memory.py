@@ -259,6 +259,6 @@ class MemoryStore:
     async def stop(self) -> None:
         """Nothing to close."""
 
-    async def usage(self) -> tuple[int, int]:
+    def usage(self) -> tuple[int, int]:
         """(entries, bytes) stored now."""
         return len(self._pages) + len(self._files), self._pages.size() + self._files.size()

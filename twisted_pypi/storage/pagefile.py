@@ -32,6 +32,7 @@ _TRAILER = struct.Struct(">Q32s8s")
 _MAGIC = b"ppcPage\n"
 _CHUNK = 1 << 18
 _LONGEST_FOOTER = 1 << 20
+_NANO = 10**9
 
 Representations = dict[tuple[str, str], Representation]
 
@@ -91,8 +92,15 @@ def read_page(descriptor: int) -> PageFile:
     if footer["format"] != FORMAT:
         raise DamagedPage(f"format {footer['format']} is unknown")
     representations = {(each["body"], each["encoding"]): Representation(**each) for each in footer["representations"]}
-    page = StoredPage(PageMeta(**footer["meta"]), state.st_mtime_ns / 1e9, representations, state.st_ino)
+    page = StoredPage(PageMeta(**footer["meta"]), _seconds(state.st_mtime_ns), representations, state.st_ino)
     return PageFile(page, Representation(**footer["links"]))
+
+
+def set_time(descriptor: int, validated_at: float) -> None:
+    """Set a page's `validated_at`. Raises `OSError`."""
+    whole = int(validated_at)
+    stamp = whole * _NANO + round((validated_at - whole) * _NANO)  # in two parts: a float of nanoseconds is too coarse
+    os.utime(descriptor, ns=(stamp, stamp))
 
 
 def read_body(descriptor: int, representation: Representation) -> bytes:
@@ -143,6 +151,10 @@ def _footer(meta: PageMeta, representations: Mapping[tuple[str, str], Representa
     }
     raw = orjson.dumps(footer)
     return raw + _TRAILER.pack(len(raw), sha256(raw).digest(), _MAGIC)
+
+
+def _seconds(stamp: int) -> float:
+    return stamp // _NANO + stamp % _NANO / _NANO
 
 
 def _chunks(descriptor: int, part: Representation) -> Iterator[bytes]:

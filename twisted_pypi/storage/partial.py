@@ -117,9 +117,6 @@ class DiskPartial:
     async def _publish(self, file: StoredFile) -> None:
         try:
             await self.place(self.name, self.descriptor, file)
-        except OSError as error:
-            self.engine.trouble("publish", error)
-            raise
         finally:
             await self._discard()
 

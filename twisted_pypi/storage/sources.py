@@ -1,4 +1,4 @@
-"""`model.ByteSource` over what is at rest: whole from the start, so nothing ever changes but by failing."""
+"""`model.ByteSource` over what is at rest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable
 
 from attrs import define, field
+
+HOLD_BACK = 16 << 10
+"""Bytes of an unchecked file that are kept from its readers."""
 
 
 @define(eq=False)
@@ -76,3 +79,34 @@ class FileSource:
             os.close(self.fileno)
             if self.closed:
                 self.closed()
+
+
+@define(eq=False)
+class CheckedSource(FileSource):
+    """A file whose digest is being computed again beside its serving.
+
+    Who reads from the beginning doesn't get the last piece before that is through. `settle` ends the wait.
+    """
+
+    finished: bool = field(default=False, init=False)
+    _from_start: bool | None = field(default=None, init=False)
+    _changed: Callable[[], None] | None = field(default=None, init=False)
+
+    def read(self, position: int, limit: int) -> bytes:
+        """Up to `limit` bytes from `position`, as far as they may be had already."""
+        if self._from_start is None:
+            self._from_start = position == 0
+        if self._from_start and not self.finished:
+            limit = min(limit, self.size - HOLD_BACK - position)
+        return super().read(position, limit)
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Call `changed` when the check is through."""
+        self._changed = changed
+
+    def settle(self, failure: Exception | None) -> None:
+        """The check is through; with a failure, the reader gets nothing more."""
+        self.finished = failure is None
+        self.failure = failure
+        if self._changed and self._open:
+            self._changed()

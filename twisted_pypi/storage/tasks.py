@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.python.failure import Failure
 
 T = TypeVar("T")
 
@@ -18,8 +19,8 @@ class Tasks:
 
     _running: set[Deferred[Any]] = field(factory=set, init=False)
 
-    def run(self, work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-        """Begin `work`; its result or exception."""
+    def run(self, work: Coroutine[Deferred[Any], Any, T], unwanted: Callable[[T], object] | None = None) -> Deferred[T]:
+        """Begin `work`; its result or exception. `unwanted` is given a result that nobody waits for any more."""
         waiter: Deferred[T] = Deferred()  # takes one result more after it was cancelled, and drops that
         inner = Deferred.fromCoroutine(work)
         settled: Deferred[None] = Deferred()
@@ -27,6 +28,8 @@ class Tasks:
 
         def done(result: Any) -> None:
             self._running.discard(settled)
+            if unwanted and waiter.called and not isinstance(result, Failure):
+                unwanted(result)
             waiter.callback(result)
             settled.callback(None)
 

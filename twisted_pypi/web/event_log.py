@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define, field, fields
 from twisted.logger import Logger, LogLevel
 
@@ -31,16 +33,16 @@ _LINES = {
 class EventLog:
     """An observer of events that writes them to twisted's logger. Events without a line are ignored.
 
-    Without `debug` nothing is formatted for that level: there is such an event for every request.
+    Nothing is formatted for levels below `level`: there is a debug event for every request.
     """
 
-    debug: bool = False
+    level: Any = LogLevel.info
     log: Logger = field(factory=Logger)
 
     def observe(self, event: events.Event) -> None:
         """Write one line. Text in it comes from outside: control characters are escaped."""
         level, line = _LINES.get(type(event), (None, ""))
-        if level is not None and (self.debug or level is not LogLevel.debug):
+        if level is not None and level >= self.level:
             self.log.emit(level, "{line}", line=line.format(**_fields(event), verdict=_verdict(event)))
 
 

@@ -181,5 +181,5 @@ def _type_tag(content_type: str) -> str:
 
 
 def _finish(template: bytes, placeholder: bytes, base: bytes) -> tuple[bytes, str]:
-    body = template.replace(placeholder, base)
+    body = template.replace(placeholder, base + b"/")
     return body, hashlib.sha256(body).hexdigest()
