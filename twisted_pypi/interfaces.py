@@ -40,6 +40,16 @@ class Workers(Protocol):
         """`work(*args)` in a thread; its result or exception. Cancelling stops the waiting, not the work."""
 
 
+class Reader(Protocol):
+    """Reads a file that grows."""
+
+    def __call__(self, position: int, limit: int) -> bytes:
+        """Up to `limit` bytes from `position`; empty when none are there (yet)."""
+
+    def close(self) -> None:
+        """Give back the descriptor. Idempotent."""
+
+
 class PartialFile(Protocol):
     """A file in the making. One writer; any number of readers."""
 
@@ -53,8 +63,8 @@ class PartialFile(Protocol):
     def hexdigest(self, algorithm: str) -> str:
         """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
 
-    def reader(self) -> Callable[[int, int], bytes]:
-        """A function (position, limit) -> bytes on a descriptor of its own, valid after publishing and abandoning."""
+    def reader(self) -> Reader:
+        """A reader with a descriptor of its own, valid after publishing and abandoning."""
 
     async def publish(self, file: StoredFile) -> None:
         """Flush to disk, move into place, record: a crash at any point leaves either the whole entry or none."""

@@ -47,14 +47,15 @@ def origin_of(url: str) -> Origin:
 def canonical_path(path: str) -> str:
     """A raw path with every segment decoded and encoded again in one way (RFC 3986, 6.2.2). Slashes stay slashes.
 
-    Raises `ValueError` for `.` and `..` segments in any encoding, NUL and other control characters.
+    Raises `ValueError` for `.` and `..` segments in any encoding, between encoded slashes too (an upstream may decode
+    them), NUL and other control characters.
     """
     return "/".join(_canonical_segment(segment) for segment in path.split("/"))
 
 
 def _canonical_segment(segment: str) -> str:
     raw = unquote_to_bytes(segment)
-    if raw in (b".", b"..") or any(byte < 0x20 or byte == 0x7F for byte in raw):
+    if not {b".", b".."}.isdisjoint(raw.split(b"/")) or any(byte < 0x20 or byte == 0x7F for byte in raw):
         raise ValueError(f"not a usable path segment: {segment[:80]!r}")
     return quote(raw, safe="~!$&'()*,;=:@")
 

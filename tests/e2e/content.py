@@ -240,10 +240,12 @@ def file_response(request: Request, data: bytes) -> Response:
         "Cache-Control": "max-age=365000000, immutable, public",
         "Accept-Ranges": "bytes",
     }
-    wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
-    if not wanted or request.headers.get("if-range", etag) not in (etag, PUBLISHED):
+    wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
+    if not wanted or not any(wanted.groups()) or request.headers.get("if-range", etag) not in (etag, PUBLISHED):
         return Response(200, headers, data, "OK")
-    first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+    first, last = int(wanted[1] or max(0, len(data) - int(wanted[2]))), len(data) - 1
+    if all(wanted.groups()):
+        last = min(last, int(wanted[2]))
     if first > last:
         unsatisfied = {**headers, "Content-Range": f"bytes */{len(data)}"}
         return Response(416, unsatisfied, reason="Range Not Satisfiable")

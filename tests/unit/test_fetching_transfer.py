@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +17,7 @@ from twisted_pypi.fetching.integrity import HOLD_BACK, Hashing, first_mismatch
 from twisted_pypi.fetching.relay import WINDOW
 from twisted_pypi.fetching.transfer import RelaySource, Transfer, TransferResult
 from twisted_pypi.model import ByteSource
+from twisted_pypi.storage.memory import MemoryReader
 
 URL = "https://files.example/x.whl"
 CONTENT = random.Random(0).randbytes(100_000)
@@ -89,8 +89,8 @@ class MemoryPartial:
             raise ValueError(algorithm)
         return hashlib.new(algorithm, self.data).hexdigest()
 
-    def reader(self) -> Callable[[int, int], bytes]:
-        return lambda position, limit: bytes(self.data[position : position + limit])
+    def reader(self) -> MemoryReader:
+        return MemoryReader(self.data)
 
     async def publish(self, file: object) -> None:
         raise NotImplementedError

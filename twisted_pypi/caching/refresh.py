@@ -11,7 +11,7 @@ from typing import BinaryIO
 from attrs import define, field, frozen
 
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.events import PageRegressed, PageRejected
+from twisted_pypi.events import PageRegressed, PageRejected, StoreTrouble
 from twisted_pypi.fetching.body import read_decoded
 from twisted_pypi.http.freshness import Outcome, believes
 from twisted_pypi.interfaces import Fetched, Observer, PageStore, Upstream, Workers
@@ -79,21 +79,31 @@ class Refresher:
     async def _take(
         self, route: PageRoute, source: PageSource, copy: StoredPage | None, fetched: Fetched
     ) -> tuple[StoredPage, Outcome]:
+        """Read the whole body before anything of it counts. Raises `UpstreamFailed`."""
+        url = without_secrets(source.url)
         with self.scratch() as stream:
-            await read_decoded(fetched.body, fetched.headers.get("content-encoding", ""), route.max_body, stream)
+            coding = fetched.headers.get("content-encoding", "")
+            await read_decoded(fetched.body, coding, route.max_body, stream, url)
             stream.seek(0)
-            content_type = fetched.headers.get("content-type", "")
-            body = PageBody(stream, content_type, fetched.url, fetched.body.delimited)
+            body = PageBody(stream, fetched.headers.get("content-type", ""), fetched.url, fetched.body.delimited)
             try:
-                document = await self.workers.run(source.interpret, body)
-                meta = self._meta(source, document, fetched)
-                if copy is not None and not self._believes(copy.meta, meta):
-                    return copy, Outcome.OLDER
-                return await self.store.put(meta, document, route.bodies), Outcome.NEW
+                return await self._keep(route, source, copy, fetched, body)
             except (ValueError, RecursionError) as error:
-                url = without_secrets(source.url)
                 self.observer(PageRejected(url, str(error)))
-                raise UpstreamFailed(f"sent no usable page: {error}", url, fetched.status) from error
+                problem = f"sent no usable page: {error}"
+            except OSError as error:
+                self.observer(StoreTrouble("page", f"{url}: {error}"))
+                problem = "sent a page that can't be stored here"
+        raise UpstreamFailed(problem, url, fetched.status)
+
+    async def _keep(
+        self, route: PageRoute, source: PageSource, copy: StoredPage | None, fetched: Fetched, body: PageBody
+    ) -> tuple[StoredPage, Outcome]:
+        document = await self.workers.run(source.interpret, body)
+        meta = self._meta(source, document, fetched)
+        if copy is not None and not self._believes(copy.meta, meta):
+            return copy, Outcome.OLDER
+        return await self.store.put(meta, document, route.bodies), Outcome.NEW
 
     def _meta(self, source: PageSource, document: Document, fetched: Fetched) -> PageMeta:
         header = fetched.headers.get(VERSION_HEADER, "")

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.fetching.integrity import HOLD_BACK, first_mismatch, refuse
 from twisted_pypi.fetching.relay import RelaySource
-from twisted_pypi.interfaces import FetchedBody, Observer, PartialFile
+from twisted_pypi.interfaces import FetchedBody, Observer, PartialFile, Reader
 from twisted_pypi.model import ByteSource
 
 __all__ = ["RelaySource", "Transfer", "TransferResult"]
@@ -128,7 +128,7 @@ class _GrowingSource:
     """One reader of a transfer (a `model.ByteSource`)."""
 
     _transfer: Transfer
-    _read: Callable[[int, int], bytes] | None
+    _read: Reader | None
     _changed: Callable[[], None] | None = field(default=None, init=False)
 
     @property
@@ -152,7 +152,9 @@ class _GrowingSource:
 
     def close(self) -> None:
         self._changed = None
-        self._read = None  # its descriptor goes with it
+        reader, self._read = self._read, None
+        if reader is not None:
+            reader.close()
         self._transfer.forget(self)
 
     def notify(self) -> None:

@@ -67,7 +67,7 @@ _BATCH = 500  # of SQLite's 999 parameters
 
 @define
 class Catalogue:
-    """The database at `path`.
+    """The database at `path`; `patience` is how many seconds to wait for whoever else has it locked.
 
     `entries` and `size` are running totals, `footprint` what the database itself takes on disk; they may be read from
     any thread. Once `condemned`, it is deleted when it is closed, and the next start makes a new one.
@@ -75,6 +75,7 @@ class Catalogue:
     """
 
     path: str
+    patience: float = 10.0
     entries: int = field(default=0, init=False)
     size: int = field(default=0, init=False)
     footprint: int = field(default=0, init=False)
@@ -187,7 +188,7 @@ class Catalogue:
     def _connect(self) -> None:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         # Twisted's pool of one may end its thread and begin another: still one at a time.
-        self._db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None, check_same_thread=False)
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 1048576"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.execute("PRAGMA wal_autocheckpoint = 200")

@@ -187,6 +187,20 @@ class MemoryFiles:
 
 
 @define(eq=False)
+class MemoryReader:
+    """`interfaces.Reader` of bytes that grow."""
+
+    _data: bytearray
+
+    def __call__(self, position: int, limit: int) -> bytes:
+        """Up to `limit` bytes from `position`."""
+        return bytes(self._data[position : position + limit])
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+@define(eq=False)
 class MemoryPartial:
     """`interfaces.PartialFile` over a bytearray."""
 
@@ -214,11 +228,10 @@ class MemoryPartial:
         """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
         return self.digests.hexdigest(algorithm)
 
-    def reader(self) -> Callable[[int, int], bytes]:
-        """A function (position, limit) -> bytes, valid after publishing and abandoning."""
+    def reader(self) -> MemoryReader:
+        """A reader that stays valid after publishing and abandoning."""
         self._expect_open()
-        data = self._data
-        return lambda position, limit: bytes(data[position : position + limit])
+        return MemoryReader(self._data)
 
     async def publish(self, file: StoredFile) -> None:
         """Keep it. Raises `ValueError` when `file` does not describe what was written."""
