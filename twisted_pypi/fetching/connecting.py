@@ -28,6 +28,10 @@ from twisted_pypi.urls import Origin
 
 READ_BUFFER = 256 << 10
 
+ATTEMPT_DELAY = 0.1
+"""Seconds until the next address is tried beside the last (RFC 8305, 8: at least 0.1). A lone address that refuses
+costs as much."""
+
 
 @implementer(IHandshakeListener)
 class Connection(ProtocolWrapper):
@@ -108,7 +112,7 @@ class Dial:
         self.connecting()
         resolver = JudgingResolver(self.reactor.nameResolver, self.permits, self.avoid, self.refused)
         endpoint: IStreamClientEndpoint = HostnameEndpoint(
-            JudgedReactor(self.reactor, resolver), origin.host, origin.port, timeout=self.timeout
+            JudgedReactor(self.reactor, resolver), origin.host, origin.port, self.timeout, attemptDelay=ATTEMPT_DELAY
         )
         if origin.scheme == "https":
             endpoint = wrapClientTLS(self.tls.creator_for(origin), endpoint, self.reactor)
