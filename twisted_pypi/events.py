@@ -94,6 +94,15 @@ class TransferStarted(Event):
 
 
 @frozen
+class TransferBroke(Event):
+    """Upstream's body broke off at `position` of the file; the transfer tries to go on there."""
+
+    url: str
+    position: int
+    reason: str
+
+
+@frozen
 class TransferEnded(Event):
     """A transfer is over; `stored` tells whether the file is in the cache now."""
 

@@ -133,11 +133,16 @@ class Integrity(FilesCase):
         self.assertEqual(len(self.of_kind(IntegrityFailed)), 1)
         self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL))))
 
-    def test_a_short_body_stores_nothing(self) -> None:
+    def test_a_body_that_stays_short_stores_nothing(self) -> None:
         self.name()
         asked = self.ask()
         self.deliver(pieces(BODY[:-1], failure=UpstreamFailed("connection broke", URL), length=len(BODY)))
-        self.assertIsNotNone(self.successResultOf(asked).source.failure)
+        source_ = self.successResultOf(asked).source
+        for _ in range(3):
+            self.assertIsNone(source_.failure)
+            self.clock.advance(2)
+            self.assertEqual(self.upstream.fail().headers, {"Range": f"bytes={len(BODY) - 1}-"})
+        self.assertIsNotNone(source_.failure)
         self.assertEqual([event.stored for event in self.of_kind(TransferEnded)], [False])
 
     def test_a_file_that_is_asked_for_directly_is_looked_for_in_its_page(self) -> None:
@@ -159,6 +164,57 @@ class Integrity(FilesCase):
         self.upstream.fail()
         self.deliver(pieces())
         self.assertIsNotNone(self.successResultOf(asked).source.failure)
+
+
+class Resuming(FilesCase):
+    half = len(BODY) // 2
+
+    def rest(self, first: int, whole: int = len(BODY), **headers: str) -> FakeFetched:
+        """A 206 with what is missing."""
+        headers = {"content-range": f"bytes {first}-{whole - 1}/{whole}", **headers}
+        return FakeFetched(206, headers, FakeBody([BODY[first:]], whole - first), "")
+
+    def broken(self, **headers: str) -> FakeFetched:
+        """An answer that breaks in the middle."""
+        failure = UpstreamFailed("connection broke", URL)
+        return FakeFetched(200, headers, FakeBody([BODY[: self.half]], len(BODY), failure=failure), "")
+
+    def again(self, fetched: FakeFetched) -> FetchRequest:
+        """Wait for the next attempt and answer it."""
+        self.clock.advance(2)
+        return self.deliver(fetched)
+
+    def test_clients_do_not_notice_a_break(self) -> None:
+        self.name()
+        asked = self.ask()
+        self.deliver(self.broken(etag='"1"'))
+        late = self.ask()
+        request = self.again(self.rest(self.half, etag='"1"'))
+        self.assertEqual(request.headers, {"Range": f"bytes={self.half}-", "If-Range": '"1"'})
+        self.assertEqual((self.body_of(asked), self.body_of(late)), (BODY, BODY))
+        self.assertEqual([event.stored for event in self.of_kind(TransferEnded)], [True])
+
+    def test_what_is_not_stored_resumes_too(self) -> None:
+        self.store.files.limits = evolve(self.store.files.limits, cache_size=0)
+        self.name()
+        asked = self.ask()
+        self.deliver(self.broken())
+        self.again(self.rest(self.half))
+        self.assertEqual(self.body_of(asked), BODY)
+
+    def test_without_digest_and_validator_the_whole_is_compared(self) -> None:
+        asked = self.ask()
+        self.deliver(self.broken(etag='W/"1"'))
+        request = self.again(pieces())
+        self.assertEqual((request.headers, self.body_of(asked)), ({}, BODY))
+
+    def test_a_file_that_changed_is_never_spliced(self) -> None:
+        for changed in (pieces(b"X" + BODY[1:]), pieces(BODY + b"more")):
+            asked = self.ask()
+            self.deliver(self.broken(etag='"1"'))
+            self.again(changed)
+            self.assertIn("changed", str(self.successResultOf(asked).source.failure))
+            self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL))))
 
 
 class Permission(FilesCase):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -135,7 +135,7 @@ class CachedFiles:
         first, last, whole = part
         seconds = self.clock.seconds() - begun
         how = Provenance(CacheState.BYPASS, upstream_status=206, upstream_seconds=seconds)
-        source = self.transfers.relay(fetched, evolve(known, hashes={}), last - first + 1)
+        source = self.transfers.relay_part(fetched, known, last - first + 1)
         return FileAnswer(whole, known.sha256, source, how, (first, last))
 
     async def _transferred(self, route: FileRoute, known: Known, asker: Asker) -> FileAnswer:
@@ -169,7 +169,7 @@ class CachedFiles:
         relay = opened.claim()
         if relay is None:
             fetched = await self.transfers.fetch(known, asker.client)
-            relay = self.transfers.relay(fetched, known, fetched.body.length)
+            relay = self.transfers.relay(fetched, known, asker.client)
         how = Provenance(CacheState.MISS, upstream_status=opened.fetched.status, upstream_seconds=seconds)
         return FileAnswer(relay.length, opened.sha256, relay, how)
 

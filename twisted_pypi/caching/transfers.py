@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from attrs import define, field
@@ -13,6 +14,9 @@ from twisted.logger import Logger
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.errors import Absent, UpstreamFailed
 from twisted_pypi.events import StoreTrouble, TransferEnded, TransferStarted
+from twisted_pypi.fetching.integrity import verifiable
+from twisted_pypi.fetching.resume import validator_of
+from twisted_pypi.fetching.resuming import ResumingBody
 from twisted_pypi.fetching.singleflight import Singleflight
 from twisted_pypi.fetching.transfer import RelaySource, Transfer, TransferResult
 from twisted_pypi.interfaces import Fetched, FileStore, Observer, Upstream
@@ -76,10 +80,7 @@ class Transfers:
     async def fetch(self, known: Known, client: str, method: str = "GET", range_: str = "") -> Fetched:
         """One upstream request for the file. Raises `Absent` for 404 and 410, else `UpstreamFailed`."""
         headers = {"Range": range_} if range_ else {}
-        request = FetchRequest(
-            known.url, known.index, headers=headers, client=client, method=method, file=True, named=known.named
-        )
-        fetched = await self.upstream.fetch(request)
+        fetched = await self.upstream.fetch(_request(known, client, headers, method))
         if fetched.status in (200, 206) and (fetched.status == 200 or range_):
             return fetched
         fetched.body.abandon()
@@ -102,19 +103,53 @@ class Transfers:
             fetched.body.abandon()
             raise
         if into is None:
-            opened = Opened(fetched, length, known.sha256, relay=self.relay(fetched, known, length))
+            opened = Opened(fetched, length, known.sha256, relay=self.relay(fetched, known, client))
             self.clock.callLater(UNCLAIMED, opened.give_up)
             return opened
         url = without_secrets(known.url)
-        transfer = Transfer(fetched.body, into, known.hashes, length, self.observer, url)
+        body = self._resuming(fetched, known, client, into.hexdigest)
+        transfer = Transfer(body, into, known.hashes, length, self.observer, url)
         opened = Opened(fetched, length, known.sha256, transfer)
         self._running[route.key] = opened
         self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer))
         return opened
 
-    def relay(self, fetched: Fetched, known: Known, length: int | None) -> RelaySource:
-        """The body, passed straight to one client and checked on the way."""
-        return RelaySource(fetched.body, known.hashes, length, without_secrets(known.url), self.observer)
+    def relay(self, fetched: Fetched, known: Known, client: str) -> RelaySource:
+        """The whole body, passed straight to one client, checked on the way and resumed when it breaks."""
+        source: RelaySource
+        body = self._resuming(fetched, known, client, lambda algorithm: source.hexdigest(algorithm))
+        source = RelaySource(body, known.hashes, body.whole, body.url, self.observer)
+        return source
+
+    def relay_part(self, fetched: Fetched, known: Known, length: int) -> RelaySource:
+        """A piece of `length` bytes, passed straight to one client; no digest is known of that."""
+        return RelaySource(fetched.body, {}, length, without_secrets(known.url), self.observer)
+
+    def _resuming(
+        self, fetched: Fetched, known: Known, client: str, hexdigest: Callable[[str], str], position: int = 0
+    ) -> ResumingBody:
+        """The body from `position` on. `hexdigest` tells the digests of everything that was read so far."""
+        coming = fetched.body.length
+        return ResumingBody(
+            without_secrets(known.url),
+            position,
+            None if coming is None else position + coming,
+            validator_of(fetched.headers),
+            verifiable(known.hashes),
+            self.clock,
+            self.observer,
+            fetched.body,
+            partial(self._again, known, client),
+            partial(hexdigest, "sha256"),
+        )
+
+    async def _again(self, known: Known, client: str, headers: Mapping[str, str]) -> Fetched:
+        """See `fetching.resuming.Reopen`."""
+        fetched = await self.upstream.fetch(_request(known, client, headers))
+        if fetched.status in (200, 206, 416):
+            return fetched
+        fetched.body.abandon()
+        raise UpstreamFailed(f"answered {fetched.status}", without_secrets(known.url), fetched.status)
 
     async def _carry(self, route: FileRoute, known: Known, opened: Opened, transfer: Transfer) -> None:
         """Receive, release to the clients, publish. Failures are events: every client already saw its own."""
@@ -140,10 +175,16 @@ class Transfers:
         finally:
             self._running.pop(route.key, None)
             self._tasks.pop(route.key, None)
-            opened.fetched.body.abandon()
+            transfer.body.abandon()
             if not stored:
                 await transfer.partial.abandon()
             self.observer(TransferEnded(url, transfer.partial.size, stored, reason))
+
+
+def _request(known: Known, client: str, headers: Mapping[str, str], method: str = "GET") -> FetchRequest:
+    return FetchRequest(
+        known.url, known.index, headers=headers, client=client, method=method, file=True, named=known.named
+    )
 
 
 def _record(route: FileRoute, known: Known, fetched: Fetched, result: TransferResult) -> StoredFile:

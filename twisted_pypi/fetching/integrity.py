@@ -18,6 +18,11 @@ HOLD_BACK = 16 << 10
 _BLAKE2B_256 = "blake2b-256"
 
 
+@define(slots=False)
+class WrongBody(UpstreamFailed):
+    """It came, and is not what was announced or begun: nothing of it counts."""
+
+
 class _Digest(Protocol):
     def update(self, data: bytes, /) -> None: ...
 
@@ -66,10 +71,15 @@ def first_mismatch(
     return None, compared
 
 
+def verifiable(algorithms: Iterable[str]) -> bool:
+    """Whether a digest of one of these kinds can be computed here."""
+    return any(_new(name) is not None for name in algorithms)
+
+
 def refuse(observer: Observer, url: str, algorithm: str, expected: str, got: str) -> NoReturn:
-    """Report a body that isn't what was announced, and raise `UpstreamFailed`."""
+    """Report a body that isn't what was announced, and raise `WrongBody`."""
     observer(IntegrityFailed(url, algorithm, expected, got))
-    raise UpstreamFailed(f"not what was announced: {algorithm} is {got}, not {expected}", url)
+    raise WrongBody(f"not what was announced: {algorithm} is {got}, not {expected}", url)
 
 
 def _new(name: str) -> _Digest | None:

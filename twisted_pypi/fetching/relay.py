@@ -45,7 +45,7 @@ class RelaySource:
     _changed: Callable[[], None] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._hashing = Hashing(self.expected)
+        self._hashing = Hashing({"sha256", *self.expected})
         Deferred.fromCoroutine(self._run())
 
     def read(self, position: int, limit: int) -> bytes:
@@ -56,6 +56,10 @@ class RelaySource:
         self._drop()
         allowed = min(limit, self._available - position)
         return self._slice(position - self._position, allowed) if allowed > 0 else b""
+
+    def hexdigest(self, algorithm: str) -> str:
+        """The digest of everything received so far. `ValueError` for one that is neither expected nor SHA-256."""
+        return self._hashing.hexdigest(algorithm)
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         """See `model.ByteSource`."""

@@ -22,6 +22,7 @@ _LINES = {
         "file is not what was announced, {algorithm} should be {expected}, is {got}: {url}",
     ),
     events.TransferStarted: (LogLevel.debug, "transfer begins: {url}"),
+    events.TransferBroke: (LogLevel.info, "transfer broke at byte {position}, {reason}; it goes on there: {url}"),
     events.TransferEnded: (LogLevel.info, "transfer of {size} bytes ended, {verdict}: {url}"),
     events.StoreTrouble: (LogLevel.warn, "store: {what}: {reason}"),
     events.Evicted: (LogLevel.info, "dropped {entries} least recently used entries, {size} bytes"),

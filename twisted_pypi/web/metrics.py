@@ -29,6 +29,7 @@ class Metrics:
         self._failed = counter("upstream_failures", "Fetches without a usable answer", "kind")
         self._rejected = counter("pages_rejected", "Upstream pages that could not be used")
         self._integrity = counter("integrity_failures", "Files that were not what was announced")
+        self._broken = counter("transfer_breaks", "Times that a transfer broke and tried to go on")
         self._evicted = counter("evicted_entries", "Entries dropped as least recently used")
         self._evicted_bytes = counter("evicted_bytes", "Bytes dropped as least recently used")
         self._trouble = counter("store_trouble", "What the store could not do")
@@ -48,6 +49,7 @@ class Metrics:
             events.PageRejected: lambda event: self._rejected.inc(),
             events.IntegrityFailed: lambda event: self._integrity.inc(),
             events.TransferStarted: lambda event: self._running.inc(),
+            events.TransferBroke: lambda event: self._broken.inc(),
             events.TransferEnded: lambda event: self._running.dec(),
             events.StoreTrouble: lambda event: self._trouble.inc(),
             events.Evicted: self._on_evicted,

@@ -1,0 +1,137 @@
+"""An upstream body that goes on after a break, unnoticed by who reads it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from twisted_pypi.errors import UpstreamFailed
+from twisted_pypi.events import TransferBroke
+from twisted_pypi.fetching.integrity import WrongBody
+from twisted_pypi.fetching.resume import BACKOFF, PROGRESS, Verdict, content_range, judge, question
+from twisted_pypi.interfaces import Fetched, FetchedBody, Observer
+
+Reopen = Callable[[Mapping[str, str]], Awaitable[Fetched]]
+"""Ask for the file again with these further headers; 200, 206 or 416. Raises `UpstreamFailed` for the rest."""
+
+
+@define(eq=False)
+class ResumingBody:
+    """An `interfaces.FetchedBody` over `body`, whose first byte is at `position` of the file.
+
+    `whole` is the file's length, if known; `validator` what `If-Range` may hold. `verifiable`: a digest decides in the
+    end. `prefix` is the SHA-256, in hex, of everything before what `read` gives next. A break is followed by up to
+    three attempts, and three more after each progress. Beside that of the body, `read` raises `WrongBody` when the file
+    is not the one that was begun.
+    """
+
+    url: str
+    position: int
+    whole: int | None
+    validator: str
+    verifiable: bool
+    clock: IReactorTime
+    _observer: Observer
+    _body: FetchedBody
+    _reopen: Reopen
+    _prefix: Callable[[], str]
+    length: int | None = field(init=False)
+    _ahead: bytes = field(default=b"", init=False)
+    _attempts: int = field(default=0, init=False)
+    _since_break: int = field(default=0, init=False)
+    _compare: bool = field(default=False, init=False)
+    _abandoned: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.length = self._body.length
+
+    @property
+    def delimited(self) -> bool:
+        """See `interfaces.FetchedBody`."""
+        return self._body.delimited
+
+    async def read(self) -> bytes:
+        """The next bytes of the file, b"" at its end."""
+        while True:
+            try:
+                data = self._ahead or await self._body.read()
+            except UpstreamFailed as failure:
+                if self.position == self.whole:
+                    return b""
+                await self._go_on(failure)
+                continue
+            self._ahead = b""
+            if data or self.whole is None or self.position >= self.whole:
+                self._count(len(data))
+                return data
+            await self._go_on(UpstreamFailed(f"the body ended after {self.position} of {self.whole} bytes", self.url))
+
+    def abandon(self) -> None:
+        """See `interfaces.FetchedBody`."""
+        self._abandoned = True
+        self._body.abandon()
+
+    def _count(self, size: int) -> None:
+        self.position += size
+        self._since_break += size
+        if self._since_break >= PROGRESS:
+            self._attempts = 0
+
+    async def _go_on(self, failure: UpstreamFailed) -> None:
+        """Get a further body that goes on here. Raises the last failure when the attempts are used up."""
+        self._since_break = 0
+        while True:
+            self._body.abandon()
+            if self._abandoned or self._attempts == len(BACKOFF) or _is_final(failure):
+                raise failure
+            delay = BACKOFF[self._attempts]
+            self._attempts += 1
+            self._observer(TransferBroke(self.url, self.position, failure.reason))
+            await deferLater(self.clock, delay)
+            try:
+                await self._attempt()
+                return
+            except UpstreamFailed as again:
+                failure = again
+
+    async def _attempt(self) -> None:
+        if self._abandoned:
+            raise UpstreamFailed("given up", self.url)
+        asked = {} if self._compare else question(self.position, self.validator, self.verifiable)
+        fetched = await self._reopen(asked)
+        self._body = fetched.body
+        coming = fetched.body.length
+        verdict = judge(fetched.status, fetched.headers, coming, asked, self.position, self.whole)
+        if self._abandoned or verdict is Verdict.WHOLE:
+            self._compare = True
+            raise UpstreamFailed("answered with another piece than was asked for", self.url)
+        if verdict is Verdict.CHANGED:
+            raise WrongBody(f"upstream's file changed: it no longer has {self.whole} bytes", self.url)
+        if verdict is Verdict.COMPARE:
+            await self._skip()
+        elif part := content_range(fetched.headers):
+            self.whole = part[2]
+
+    async def _skip(self) -> None:
+        """Pass over what we have already. Raises `WrongBody` when it is not the same."""
+        left, digest = self.position, hashlib.sha256()
+        while left:
+            data = await self._body.read()
+            if not data:
+                raise UpstreamFailed(f"the body ended after {self.position - left} bytes", self.url)
+            digest.update(data[:left])
+            self._ahead = data[left:]
+            left -= min(left, len(data))
+        if digest.hexdigest() != self._prefix():
+            self._ahead = b""
+            raise WrongBody("upstream's file changed while it was fetched", self.url)
+
+
+def _is_final(failure: UpstreamFailed) -> bool:
+    """Whether trying again makes no sense: another file, or upstream refuses it."""
+    refused = failure.status is not None and 400 <= failure.status < 500 and failure.status != 429
+    return refused or isinstance(failure, WrongBody)
