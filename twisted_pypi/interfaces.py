@@ -21,6 +21,7 @@ from twisted_pypi.model import (
     PageAnswer,
     PageMeta,
     PageRoute,
+    PartialOrigin,
     Representation,
     Route,
     StoredFile,
@@ -57,8 +58,12 @@ class PartialFile(Protocol):
     def size(self) -> int:
         """How many bytes were written so far."""
 
+    @property
+    def origin(self) -> PartialOrigin | None:
+        """What it was begun with."""
+
     async def write(self, data: bytes) -> None:
-        """Append. Raises `OSError` when the disk won't take it; nothing of the file counts then."""
+        """Append. Raises `OSError` when the disk won't take it: what was written before can still be read."""
 
     def hexdigest(self, algorithm: str) -> str:
         """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
@@ -71,6 +76,9 @@ class PartialFile(Protocol):
 
     async def abandon(self) -> None:
         """Forget it and free the space. Idempotent."""
+
+    async def keep(self) -> None:
+        """End, and keep what is there for `FileStore.resume`; without an origin, or empty: `abandon`. Idempotent."""
 
 
 class PageStore(Protocol):
@@ -119,10 +127,19 @@ class FileStore(Protocol):
     async def open(self, file: StoredFile) -> ByteSource:
         """Its bytes. Raises `LookupError` when it has gone, or is not what was recorded (it is dropped then)."""
 
-    async def begin(self, key: str, expected: int | None, algorithms: Iterable[str]) -> PartialFile | None:
+    async def begin(
+        self, key: str, expected: int | None, algorithms: Iterable[str], origin: PartialOrigin | None = None
+    ) -> PartialFile | None:
         """Begin a new file of `expected` bytes (None: unknown); None when it can't or may not be stored.
 
-        `algorithms` are hashlib names to be computed on the way; sha256 always is.
+        `algorithms` are hashlib names to be computed on the way; sha256 always is. With an `origin` it can be kept when
+        it breaks off, and survives the end of the process, however that comes.
+        """
+
+    async def resume(self, key: str, algorithms: Iterable[str]) -> PartialFile | None:
+        """What was kept of a file, to be gone on with; nobody else gets it meanwhile. None when there is nothing.
+
+        Where its origin has no digest that can be computed here, only what was kept in order counts.
         """
 
     async def delete(self, key: str) -> None:

@@ -260,6 +260,19 @@ class Provenance:
     parent: str = ""
 
 
+@frozen
+class PartialOrigin:
+    """What a partial file is of: enough to go on with it later. `hashes` are the announced digests, "" no validator.
+
+    `validator` is what `If-Range` may hold (RFC 9110, 13.1.5), `length` the whole file's, None while unknown.
+    """
+
+    index: str
+    validator: str = ""
+    length: int | None = None
+    hashes: Mapping[str, str] = field(factory=dict)
+
+
 class ByteSource(Protocol):
     """Bytes that `web` sends: at rest, growing, or passing through.
 

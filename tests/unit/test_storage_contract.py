@@ -7,7 +7,7 @@ import pytest
 import zstandard
 from attrs import evolve
 
-from twisted_pypi.model import FileLink
+from twisted_pypi.model import FileLink, PartialOrigin
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.storage.memory import MemoryStore
 from unit.storage_doubles import KEY, PAGE, Disk, Page, body_of, content, meta, now, put_file, record
@@ -221,6 +221,70 @@ def test_two_at_once_on_one_key(store):
     with pytest.raises(LookupError):
         content(store, record(b"two"))
     assert store.usage() == (1, 3)
+
+
+ORIGIN = PartialOrigin("main", '"1"', 10, {"sha256": hashlib.sha256(b"0123456789").hexdigest()})
+
+
+def kept(store, data=b"01234", origin=ORIGIN, key=KEY):
+    """Break off in the middle."""
+    partial = now(store.files.begin(key, 10, ("sha256",), origin))
+    if data:
+        now(partial.write(data))
+    now(partial.keep())
+    now(partial.keep())
+    now(partial.abandon())
+
+
+def test_what_broke_off_is_gone_on_with(store):
+    kept(store)
+    assert (now(store.files.get(KEY)), store.usage()) == (None, (0, 0))
+    partial = now(store.files.resume(KEY, ("md5",)))
+    assert now(store.files.resume(KEY, ())) is None
+    assert (partial.size, partial.origin, partial.reader()(0, 99)) == (5, ORIGIN, b"01234")
+    now(partial.write(b"56789"))
+    assert partial.hexdigest("md5") == hashlib.md5(b"0123456789").hexdigest()
+    now(partial.publish(record(b"0123456789")))
+    assert content(store, record(b"0123456789")) == b"0123456789"
+    assert now(store.files.resume(KEY, ())) is None
+
+
+def test_what_broke_off_again_is_kept_again(store):
+    kept(store)
+    partial = now(store.files.resume(KEY, ()))
+    now(partial.write(b"56"))
+    now(partial.keep())
+    assert now(store.files.resume(KEY, ())).size == 7
+
+
+def test_of_a_whole_one_the_last_byte_is_asked_for_again(store):
+    kept(store, b"0123456789")
+    partial = now(store.files.resume(KEY, ()))
+    now(partial.write(b"9"))
+    assert partial.hexdigest("sha256") == hashlib.sha256(b"0123456789").hexdigest()
+
+
+@pytest.mark.parametrize("case", [{"data": b""}, {"origin": None}])
+def test_what_is_not_worth_it_is_not_kept(store, case):
+    kept(store, **case)
+    assert now(store.files.resume(KEY, ())) is None
+
+
+def test_a_reader_goes_on_when_the_writing_breaks_off(store):
+    partial = now(store.files.begin(KEY, 10, (), ORIGIN))
+    now(partial.write(b"01234"))
+    read = partial.reader()
+    now(partial.keep())
+    assert read(0, 9) == b"01234"
+
+
+def test_the_last_that_broke_off_counts_and_a_deleted_file_has_none(store):
+    kept(store)
+    kept(store, b"012")
+    assert now(store.files.resume(KEY, ())).size == 3
+    kept(store)
+    now(store.files.delete(KEY))
+    assert now(store.files.resume(KEY, ())) is None
 
 
 def test_what_may_not_be_stored_is_not_begun(store):

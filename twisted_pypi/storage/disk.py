@@ -64,7 +64,7 @@ class DiskStore:
         self._lock = lock_directory(self.directory)
         try:
             self._engine.tree.open()
-            leftovers = self._engine.tree.leftovers()
+            leftovers = await self._files.leftovers.load()
             reason = await self.catalogue_workers.run(self._engine.catalogue.open)
         except (OSError, sqlite3.Error) as error:
             self._unlock()

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Mapping
 
 from attrs import define, evolve, field
 
-from twisted_pypi.model import ByteSource, StoredFile
+from twisted_pypi.model import ByteSource, PartialOrigin, StoredFile
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.digests import Digests, digests_of
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.hot import Lru
 from twisted_pypi.storage.layout import file_path
+from twisted_pypi.storage.leftovers import Leftovers
 from twisted_pypi.storage.partial import DiskPartial
+from twisted_pypi.storage.partials import Partials
 from twisted_pypi.storage.rows import FILE, Entry, Stamp
 from twisted_pypi.storage.sources import CheckedSource, FileSource
 from twisted_pypi.storage.tasks import KeyLocks
@@ -34,9 +36,15 @@ class DiskFiles:
 
     engine: Engine
     distrust_before: float = field(default=0.0, init=False)
+    leftovers: Leftovers = field(init=False)
+    _partials: Partials = field(init=False)
     _checks: dict[str, list[CheckedSource]] = field(factory=dict, init=False)
     _hot: Lru[str, Entry] = field(factory=lambda: Lru(_HOT), init=False)
     _locks: KeyLocks = field(factory=KeyLocks, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.leftovers = Leftovers(self.engine)
+        self._partials = Partials(self.engine, self.leftovers, self._place)
 
     def hot(self, key: str) -> StoredFile | None:
         """The file's record, if that can be told in memory alone. Counts as use."""
@@ -68,12 +76,15 @@ class DiskFiles:
             return await self.engine.tasks.run(self._recheck(entry), FileSource.close)
         return self._source(entry, descriptor)
 
-    async def begin(self, key: str, expected: int | None, algorithms: Iterable[str]) -> DiskPartial | None:
+    async def begin(
+        self, key: str, expected: int | None, algorithms: Iterable[str], origin: PartialOrigin | None = None
+    ) -> DiskPartial | None:
         """Begin a new file; None when it can't or may not be stored. Algorithms that aren't known here are left out."""
-        if not self.engine.limits.allows(expected or 0):
-            return None
-        begun = self._begin(key, expected or 0, Digests(tuple(algorithms)))
-        return await self.engine.tasks.run(begun, lambda made: made and self.engine.tasks.run(made.abandon()))
+        return await self._partials.begin(key, expected or 0, algorithms, origin)
+
+    async def resume(self, key: str, algorithms: Iterable[str]) -> DiskPartial | None:
+        """What was kept of a file; None when there is nothing."""
+        return await self._partials.resume(key, algorithms)
 
     async def delete(self, key: str) -> None:
         """Drop the file; readers that have it open go on."""
@@ -159,17 +170,6 @@ class DiskFiles:
             os.close(descriptor)
             raise
 
-    async def _begin(self, key: str, expected: int, digests: Digests) -> DiskPartial | None:
-        try:
-            made = await self.engine.workers.run(self._create, expected)
-        except OSError as error:
-            self.engine.trouble("begin", error)
-            return None
-        return DiskPartial(key, self.engine, self._place, *made, digests) if made else None
-
-    def _create(self, expected: int) -> tuple[str, int] | None:
-        return self.engine.tree.create() if self.engine.free_for(expected) else None
-
     async def _place(self, name: str, descriptor: int, file: StoredFile) -> None:
         """See `partial.Placer`."""
         now = self.engine.clock.seconds()
@@ -235,6 +235,8 @@ class DiskFiles:
     async def _delete(self, key: str) -> None:
         async with self._locks.hold(key):
             await self._remove(key)
+            if left := self.leftovers.take(key):
+                await self.leftovers.discard(left)
 
     async def _drop(self, key: str, reason: str) -> None:
         self.engine.trouble(f"integrity of {key}", reason)

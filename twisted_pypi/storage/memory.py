@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 
@@ -15,15 +14,19 @@ from twisted_pypi.model import (
     FileLink,
     NamedLink,
     PageMeta,
+    PartialOrigin,
     Representation,
     StoredFile,
     StoredPage,
 )
 from twisted_pypi.storage.digests import Digests
 from twisted_pypi.storage.limits import Limits
+from twisted_pypi.storage.memory_partial import MemoryPartial, MemoryReader
 from twisted_pypi.storage.rendering import rendered
 from twisted_pypi.storage.rows import link_row, link_rows, named_link
 from twisted_pypi.storage.sources import BytesSource
+
+__all__ = ["MemoryReader", "MemoryStore"]
 
 
 @define(eq=False)
@@ -129,6 +132,7 @@ class MemoryFiles:
 
     limits: Limits
     _files: dict[str, tuple[StoredFile, bytes]] = field(factory=dict, init=False)
+    _kept: dict[str, MemoryPartial] = field(factory=dict, init=False)
 
     def hot(self, key: str) -> StoredFile | None:
         """The file's record."""
@@ -145,15 +149,29 @@ class MemoryFiles:
             raise LookupError(f"gone or replaced: {file.key}")
         return BytesSource(data)
 
-    async def begin(self, key: str, expected: int | None, algorithms: Iterable[str]) -> MemoryPartial | None:
+    async def begin(
+        self, key: str, expected: int | None, algorithms: Iterable[str], origin: PartialOrigin | None = None
+    ) -> MemoryPartial | None:
         """Begin a new file; None when it may not be stored. Algorithms that aren't known here are left out."""
         if not self.limits.allows(expected or 0):
             return None
-        return MemoryPartial(key, self.limits, Digests(tuple(algorithms)), self.put)
+        return MemoryPartial(key, self.limits, Digests(tuple(algorithms)), self.put, self._keep, origin)
+
+    async def resume(self, key: str, algorithms: Iterable[str]) -> MemoryPartial | None:
+        """What was kept of a file; None when there is nothing."""
+        kept = self._kept.pop(key, None)
+        if kept is None or kept.origin is None:
+            return None
+        data = kept.data if kept.origin.length is None else kept.data[: kept.origin.length - 1]
+        resumed = await self.begin(key, len(data), algorithms, kept.origin)
+        if resumed is not None:
+            await resumed.write(data)
+        return resumed
 
     async def delete(self, key: str) -> None:
         """Drop the file."""
         self._files.pop(key, None)
+        self._kept.pop(key, None)
 
     async def held(self, keys: list[str]) -> set[str]:
         """Which of `keys` are stored."""
@@ -178,76 +196,15 @@ class MemoryFiles:
         """Keep a file, in place of what was there."""
         self._files[file.key] = file, data
 
+    def _keep(self, partial: MemoryPartial) -> None:
+        self._kept[partial.key] = partial
+
     def size(self) -> int:
         """How many bytes all files take."""
         return sum(len(data) for _, data in self._files.values())
 
     def __len__(self) -> int:
         return len(self._files)
-
-
-@define(eq=False)
-class MemoryReader:
-    """`interfaces.Reader` of bytes that grow."""
-
-    _data: bytearray
-
-    def __call__(self, position: int, limit: int) -> bytes:
-        """Up to `limit` bytes from `position`."""
-        return bytes(self._data[position : position + limit])
-
-    def close(self) -> None:
-        """Nothing to give back."""
-
-
-@define(eq=False)
-class MemoryPartial:
-    """`interfaces.PartialFile` over a bytearray."""
-
-    key: str
-    limits: Limits
-    digests: Digests
-    place: Callable[[StoredFile, bytes], None]
-    _data: bytearray = field(factory=bytearray, init=False)
-    _ended: bool = field(default=False, init=False)
-
-    @property
-    def size(self) -> int:
-        """How many bytes were written so far."""
-        return len(self._data)
-
-    async def write(self, data: bytes) -> None:
-        """Append. Raises `OSError` when the file may not be that large."""
-        self._expect_open()
-        if not self.limits.allows(self.size + len(data)):
-            raise OSError(errno.EFBIG, "larger than may be stored")
-        self._data += data
-        self.digests.update(data)
-
-    def hexdigest(self, algorithm: str) -> str:
-        """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
-        return self.digests.hexdigest(algorithm)
-
-    def reader(self) -> MemoryReader:
-        """A reader that stays valid after publishing and abandoning."""
-        self._expect_open()
-        return MemoryReader(self._data)
-
-    async def publish(self, file: StoredFile) -> None:
-        """Keep it. Raises `ValueError` when `file` does not describe what was written."""
-        self._expect_open()
-        if (file.key, file.size, file.sha256) != (self.key, self.size, self.hexdigest("sha256")):
-            raise ValueError(f"not what was written: {file}")
-        self._ended = True
-        self.place(file, bytes(self._data))
-
-    async def abandon(self) -> None:
-        """Forget it. Idempotent."""
-        self._ended = True
-
-    def _expect_open(self) -> None:
-        if self._ended:
-            raise RuntimeError("published or abandoned already")
 
 
 @define(eq=False)

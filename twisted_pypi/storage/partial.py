@@ -11,9 +11,10 @@ from contextlib import suppress
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
-from twisted_pypi.model import StoredFile
+from twisted_pypi.model import PartialOrigin, StoredFile
 from twisted_pypi.storage.digests import Digests
 from twisted_pypi.storage.engine import Engine
+from twisted_pypi.storage.leftovers import Leftover, Leftovers, Note
 
 _SPACE_CHECK = 16 << 20
 
@@ -50,10 +51,12 @@ class DiskPartial:
     key: str
     engine: Engine
     place: Placer
+    leftovers: Leftovers
+    origin: PartialOrigin | None
     name: str
     descriptor: int
     digests: Digests
-    size: int = field(default=0, init=False)
+    size: int = 0
     _checked: int = field(default=0, init=False)
     _ended: bool = field(default=False, init=False)
     _turn: DeferredLock = field(factory=DeferredLock, init=False)
@@ -90,6 +93,14 @@ class DiskPartial:
             self._ended = True
             await self.engine.tasks.run(self._discard())
 
+    async def keep(self) -> None:
+        """End, and keep what is there; without an origin, or empty: abandon. Idempotent."""
+        if self.origin is None or not self.size:
+            await self.abandon()
+        elif not self._ended:
+            self._ended = True
+            await self.engine.tasks.run(self._keep(self.origin))
+
     async def _write(self, data: bytes) -> None:
         async with self._turn:  # a writer that was cancelled may have left its last write behind
             try:
@@ -125,6 +136,23 @@ class DiskPartial:
         async with self._turn:
             self.engine.partial_bytes -= self.size
             await self.engine.workers.run(self._remove)
+
+    async def _keep(self, origin: PartialOrigin) -> None:
+        async with self._turn:
+            note = Note(self.key, origin, self.size, self.hexdigest("sha256"))
+            try:
+                await self.engine.workers.run(self._flush, note)
+            except OSError as error:
+                self.engine.trouble("keep", error)
+                await self.engine.workers.run(self._remove)
+                self.engine.partial_bytes -= self.size
+                return
+        await self.leftovers.add(Leftover(self.name, note, self.size, self.engine.clock.seconds()))
+
+    def _flush(self, note: Note) -> None:
+        os.fsync(self.descriptor)
+        self.engine.tree.write_note(self.name, note.encode())
+        os.close(self.descriptor)
 
     def _remove(self) -> None:
         with suppress(OSError):  # a leftover goes at the next start

@@ -1,7 +1,7 @@
 """Bringing catalogue and directory together again, beside the service, in slices.
 
-Leftovers in `tmp/` are deleted, entries whose file has gone are dropped, and what the catalogue doesn't know is
-adopted: pages with all that they say, files as unconfirmed.
+Leftovers in `tmp/` that can't be gone on with are deleted, entries whose file has gone are dropped, and what the
+catalogue doesn't know is adopted: pages with all that they say, files as unconfirmed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Reconciler:
             self._pausing.cancel()
 
     async def run(self, leftovers: list[str]) -> None:
-        """All of it; `leftovers` are the names in `tmp/` from before this start. Never raises."""
+        """All of it; `leftovers` are names in `tmp/` that are of no use. Never raises."""
         try:
             await self._discard(leftovers)
             await self._drop_gone()

@@ -13,6 +13,10 @@ from twisted_pypi.storage.layout import Path
 
 TEMPORARY = "tmp"
 
+_NOTE = ".json"
+_NEW = ".new"
+_LARGEST_NOTE = 64 << 10
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LEAF = os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -61,6 +65,40 @@ class Tree:
         with self._folder((TEMPORARY,)) as folder:
             return name, os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _LEAF, 0o600, dir_fd=folder)
 
+    def open_partial(self, name: str) -> int:
+        """A descriptor for reading and writing an existing partial file."""
+        with self._folder((TEMPORARY,)) as folder:
+            return os.open(name, os.O_RDWR | os.O_NONBLOCK | _LEAF, dir_fd=folder)
+
+    def stat_partial(self, name: str) -> os.stat_result:
+        """The state of a partial file. Raises `FileNotFoundError` for anything but a regular file."""
+        with self._folder((TEMPORARY,)) as folder:
+            state = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISREG(state.st_mode):
+            raise FileNotFoundError(f"not a regular file: {TEMPORARY}/{name}")
+        return state
+
+    def write_note(self, name: str, data: bytes) -> None:
+        """Put a note beside a partial file, in place of what is there: the old one or the new one stays, whole."""
+        with self._folder((TEMPORARY,)) as folder:
+            new = name + _NEW
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _LEAF, 0o600, dir_fd=folder)
+            with open(descriptor, "wb") as note:
+                note.write(data)
+            os.rename(new, name + _NOTE, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def read_note(self, name: str) -> bytes:
+        """The note beside a partial file."""
+        with self._folder((TEMPORARY,)) as folder:
+            descriptor = os.open(name + _NOTE, os.O_RDONLY | os.O_NONBLOCK | _LEAF, dir_fd=folder)
+        with open(descriptor, "rb") as note:
+            return note.read(_LARGEST_NOTE)
+
+    @staticmethod
+    def data_of(name: str) -> str:
+        """The partial file that a name in `tmp/` belongs to."""
+        return name.removesuffix(_NOTE)
+
     def publish(self, name: str, path: Path) -> None:
         """Move a partial file (flushed already) to `path`, in place of what is there, and flush the folder."""
         for attempt in range(3):  # a pruning thread may take a folder away in between
@@ -73,9 +111,11 @@ class Tree:
                 return
 
     def discard(self, name: str) -> None:
-        """Delete a partial file, if it is still there."""
-        with self._folder((TEMPORARY,)) as folder, suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=folder)
+        """Delete a partial file and its note, as far as they are there."""
+        with self._folder((TEMPORARY,)) as folder:
+            for each in (name, name + _NOTE):
+                with suppress(FileNotFoundError):
+                    os.unlink(each, dir_fd=folder)
 
     def remove(self, path: Path) -> bool:
         """Delete the file at `path` and the folders that it leaves empty; whether it was there."""
@@ -88,7 +128,7 @@ class Tree:
         return True
 
     def leftovers(self) -> list[str]:
-        """The names of all partial files."""
+        """All names in `tmp/`."""
         with self._folder((TEMPORARY,)) as folder:
             return os.listdir(folder)
 
