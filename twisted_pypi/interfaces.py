@@ -65,6 +65,9 @@ class PartialFile(Protocol):
     async def write(self, data: bytes) -> None:
         """Append. Raises `OSError` when the disk won't take it: what was written before can still be read."""
 
+    async def digest(self, data: bytes) -> None:
+        """Count `data` into the digests without storing it: from now on it can be neither published nor kept."""
+
     def hexdigest(self, algorithm: str) -> str:
         """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
 

@@ -217,6 +217,128 @@ class Resuming(FilesCase):
             self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL))))
 
 
+class GoingOn(FilesCase):
+    """What broke off for good, at the next request."""
+
+    half = len(BODY) // 2
+
+    def break_off(self, **headers: str) -> None:
+        """A transfer that ends in the middle, every attempt used up."""
+        asked = self.ask()
+        failure = UpstreamFailed("connection broke", URL)
+        headers = {name.replace("_", "-"): text for name, text in headers.items()}
+        body = FakeBody([BODY[: self.half]], len(BODY), failure=failure)
+        self.deliver(FakeFetched(200, headers, body, ""))
+        for _ in range(3):
+            self.clock.advance(2)
+            self.upstream.fail()
+        self.assertIsNotNone(self.successResultOf(asked).source.failure)
+
+    def rest(self, first: int | None = None, whole: int = len(BODY)) -> FakeFetched:
+        first = self.half if first is None else first
+        headers = {"content-range": f"bytes {first}-{whole - 1}/{whole}"}
+        return FakeFetched(206, headers, FakeBody([BODY[first:]], whole - first), "")
+
+    def test_only_the_rest_is_fetched(self) -> None:
+        self.name()
+        self.break_off(etag='"1"')
+        asked = self.ask()
+        request = self.deliver(self.rest())
+        self.assertEqual(request.headers, {"Range": f"bytes={self.half}-", "If-Range": '"1"'})
+        got = self.successResultOf(asked)
+        self.assertEqual((got.length, self.whole(got)), (len(BODY), BODY))
+        self.assertEqual(self.of_kind(TransferEnded)[-1].stored, True)
+
+    def test_a_failure_leaves_it_for_the_next(self) -> None:
+        self.name()
+        self.break_off()
+        asked = self.ask()
+        self.upstream.fail()
+        self.failureResultOf(asked, Unavailable)
+        asked = self.ask()
+        self.assertEqual(self.deliver(self.rest()).headers, {"Range": f"bytes={self.half}-"})
+        self.assertEqual(self.body_of(asked), BODY)
+
+    def test_stopping_leaves_it_for_the_next(self) -> None:
+        self.name()
+        self.break_off()
+        stopped = self.ask()
+        self.successResultOf(Deferred.fromCoroutine(self.files.stop()))
+        self.failureResultOf(stopped, CancelledError)
+        self.upstream.waiting.clear()
+        asked = self.ask()
+        self.upstream.answer(self.rest())
+        self.successResultOf(Deferred.fromCoroutine(self.files.stop()))
+        self.assertIsNotNone(self.successResultOf(asked).source.failure)
+        asked = self.ask()
+        self.assertEqual(self.deliver(self.rest()).headers, {"Range": f"bytes={self.half}-"})
+        self.assertEqual(self.body_of(asked), BODY)
+
+    def test_any_other_answer_begins_anew(self) -> None:
+        self.name()
+        for other in (answer(416), self.rest(first=1), self.rest(whole=len(BODY) + 1)):
+            self.break_off(etag='"1"')
+            asked = self.ask()
+            self.upstream.answer(other)
+            self.assertEqual(self.deliver(pieces()).headers, {})
+            self.assertEqual(self.body_of(asked), BODY)
+            self.successResultOf(Deferred.fromCoroutine(self.store.files.delete(URL)))
+
+    def test_a_whole_is_taken_as_a_beginning(self) -> None:
+        self.name()
+        self.break_off()
+        asked = self.ask()
+        self.deliver(pieces())
+        self.assertEqual((self.body_of(asked), len(self.upstream.requests)), (BODY, 5))
+
+    def test_without_digest_and_validator_it_begins_anew(self) -> None:
+        self.break_off(etag='W/"1"')
+        asked = self.ask()
+        self.assertEqual(self.deliver(pieces()).headers, {})
+        self.assertEqual(self.body_of(asked), BODY)
+
+    def test_another_digest_is_another_file(self) -> None:
+        self.name(digest="0" * 64)
+        self.break_off(etag='"1"')
+        self.name()
+        asked = self.ask()
+        self.assertEqual(self.deliver(pieces()).headers, {})
+        self.assertEqual(self.body_of(asked), BODY)
+
+    def test_what_has_gone_meanwhile_is_absent(self) -> None:
+        self.name()
+        self.break_off()
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.upstream.answer(answer(404))
+        self.failureResultOf(asked, Absent)
+
+
+class FullDisk(FilesCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.store.files.limits = evolve(self.store.files.limits, max_file_size=len(BODY) // 2)
+
+    def test_the_client_is_served_on_and_nothing_is_stored(self) -> None:
+        self.name()
+        asked = self.ask()
+        fetched = pieces()
+        fetched.body.length = None
+        self.upstream.answer(fetched)
+        got = self.successResultOf(asked)
+        late = self.ask()
+        self.clock.advance(0)
+        for each in (got, self.successResultOf(late)):
+            data = b""
+            while piece := each.source.read(len(data), len(BODY)):
+                data += piece
+            self.assertEqual(data, BODY)
+        (ended,) = self.of_kind(TransferEnded)
+        self.assertEqual((ended.stored, ended.size), (False, len(BODY)))
+        self.assertEqual(len(self.upstream.requests), 1)
+        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL))))
+
+
 class Permission(FilesCase):
     def setUp(self) -> None:
         super().setUp()

@@ -9,16 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import Event, IntegrityFailed
 from twisted_pypi.fetching.integrity import HOLD_BACK, Hashing, first_mismatch
-from twisted_pypi.fetching.relay import WINDOW
-from twisted_pypi.fetching.transfer import RelaySource, Transfer, TransferResult
+from twisted_pypi.fetching.relay import WINDOW as RELAY_WINDOW
+from twisted_pypi.fetching.transfer import PATIENCE, WINDOW, RelaySource, Transfer, TransferResult
 from twisted_pypi.model import ByteSource
 from twisted_pypi.storage.memory import MemoryReader
 
+FULL = OSError(28, "No space left on device")
+PIECE = 100_000
 URL = "https://files.example/x.whl"
 CONTENT = random.Random(0).randbytes(100_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -72,8 +75,10 @@ class MemoryPartial:
 
     def __init__(self, full_at: int | None = None) -> None:
         self.data = bytearray()
+        self.passed = bytearray()
+        self.origin = None
         self.full_at = full_at
-        self.abandoned = False
+        self.abandoned = self.kept = False
 
     @property
     def size(self) -> int:
@@ -81,19 +86,25 @@ class MemoryPartial:
 
     async def write(self, data: bytes) -> None:
         if self.full_at is not None and len(self.data) + len(data) > self.full_at:
-            raise OSError(28, "No space left on device")
+            raise FULL
         self.data += data
 
     def hexdigest(self, algorithm: str) -> str:
         if algorithm not in ("sha256", "md5"):
             raise ValueError(algorithm)
-        return hashlib.new(algorithm, self.data).hexdigest()
+        return hashlib.new(algorithm, self.data + self.passed).hexdigest()
 
     def reader(self) -> MemoryReader:
         return MemoryReader(self.data)
 
+    async def digest(self, data: bytes) -> None:
+        self.passed += data
+
     async def publish(self, file: object) -> None:
         raise NotImplementedError
+
+    async def keep(self) -> None:
+        self.kept = not self.abandoned
 
     async def abandon(self) -> None:
         self.abandoned = True
@@ -111,15 +122,16 @@ class TransferTests(SynchronousTestCase):
         self, expected: dict[str, str] | None = None, length: int | None = None, body_length: int | None = None
     ) -> None:
         self.events: list[Event] = []
+        self.clock = Clock()
         self.body, self.partial = ControlledBody(body_length), MemoryPartial()
-        self.transfer = Transfer(self.body, self.partial, expected or {}, length, self.events.append, URL)
+        self.transfer = Transfer(self.body, self.partial, expected or {}, length, self.events.append, URL, self.clock)
         self.receiving: Deferred[TransferResult] = Deferred.fromCoroutine(self.transfer.receive())
 
-    def refused(self, source: ByteSource) -> UpstreamFailed:
+    def refused(self, source: ByteSource, kept: bool = False) -> UpstreamFailed:
         failure = self.failureResultOf(self.receiving, UpstreamFailed).value
         assert source.failure is failure
         assert not source.finished
-        assert self.partial.abandoned
+        assert (self.partial.kept, self.partial.abandoned) == (kept, not kept)
         assert self.body.abandoned
         return failure
 
@@ -192,7 +204,7 @@ class TransferTests(SynchronousTestCase):
     def test_announced_length_differs(self) -> None:
         self.events = []
         self.body, self.partial = ControlledBody(11), MemoryPartial()
-        self.transfer = Transfer(self.body, self.partial, {}, 10, self.events.append, URL)
+        self.transfer = Transfer(self.body, self.partial, {}, 10, self.events.append, URL, Clock())
         source = self.transfer.source()
         self.receiving = Deferred.fromCoroutine(self.transfer.receive())
         self.refused(source)
@@ -204,17 +216,87 @@ class TransferTests(SynchronousTestCase):
         self.body.send(CONTENT)
         broken = UpstreamFailed("connection broke after 100000 bytes", URL)
         self.body.end(broken)
-        assert self.refused(source) is broken
+        assert self.refused(source, kept=True) is broken
         assert self.events == []
 
-    def test_full_disk(self) -> None:
-        self.begin()
-        self.partial.full_at = 10
+    def full(self, at: int = 60_000, size: int = 4 * WINDOW) -> bytes:
+        """A transfer that meets a full disk after `at` bytes; the first 50,000 came. The content."""
+        content = random.Random(2).randbytes(size)
+        self.begin({"sha256": hashlib.sha256(content).hexdigest()}, len(content))
+        self.partial.full_at = at
+        self.body.send(content[:50_000])
+        return content
+
+    def pump(self, content: bytes, first: int = 50_000) -> None:
+        for at in range(first, len(content), PIECE):
+            self.body.send(content[at : at + PIECE])
+
+    def test_who_reads_is_served_on_when_the_disk_is_full(self) -> None:
+        content = self.full()
+        sources = [self.transfer.source() for _ in range(3)]
+        got = [b""] * 3
+        for at in range(50_000, len(content), PIECE):
+            self.body.send(content[at : at + PIECE])
+            assert self.transfer.window.end - self.transfer.window.start <= WINDOW + 2 * PIECE
+            for number, source in enumerate(sources[: 2 + (at % 3 == 0)]):
+                got[number] += everything(source, len(got[number]))
+        self.body.end()
+        for number, source in enumerate(sources):
+            while len(got[number]) < len(content):
+                got[number] += everything(source, len(got[number]))
+        result = self.successResultOf(self.receiving)
+        assert (result.size, result.verified, str(self.transfer.unstored)) == (len(content), True, str(FULL))
+        assert got == [content] * 3
+        assert all(source.finished for source in sources)
+
+    def test_nobody_waits_for_ever_for_a_slow_reader(self) -> None:
+        content = self.full()
+        slow, fast = self.transfer.source(), self.transfer.source()
+        got = b""
+        self.pump(content)
+        while piece := everything(fast, len(got)):
+            got += piece
+        assert 2 * WINDOW > len(got) > WINDOW // 2
+        assert self.transfer.window.end - self.transfer.window.start <= WINDOW + 2 * PIECE
+        assert (slow.read(0, 10), self.transfer.joinable) == (content[:10], True)
+        self.clock.advance(PATIENCE - 1)
+        assert slow.failure is None
+        self.clock.advance(1)
+        assert isinstance(slow.failure, UpstreamFailed)
+        assert slow.read(10, 10) == b""
+        self.body.end()
+        while piece := everything(fast, len(got)):
+            got += piece
+        assert (got, fast.failure, self.transfer.joinable) == (content, None, False)
+        assert self.clock.getDelayedCalls() == []
+
+    def test_a_slow_reader_that_leaves_holds_nobody_back(self) -> None:
+        content = self.full()
+        slow, fast = self.transfer.source(), self.transfer.source()
+        self.pump(content)
+        self.body.end()
+        got = everything(fast)
+        slow.close()
+        while piece := everything(fast, len(got)):
+            got += piece
+        assert got == content
+
+    def test_what_nobody_reads_and_no_disk_takes_is_given_up(self) -> None:
+        content = self.full()
         source = self.transfer.source()
-        self.body.send(CONTENT)
-        failure = self.refused(source)
-        assert failure.reason == "can't be stored: No space left on device"
-        assert isinstance(failure.__cause__, OSError)
+        source.close()
+        self.pump(content)
+        assert "nobody reads it" in self.failureResultOf(self.receiving, UpstreamFailed).value.reason
+        assert self.body.abandoned
+
+    def test_a_wrong_file_on_a_full_disk(self) -> None:
+        content = self.full(size=200_000)
+        source = self.transfer.source()
+        self.pump(b"X" * len(content))
+        got = everything(source)
+        self.body.end()
+        self.refused(source)
+        assert len(got) == len(content) - HOLD_BACK
 
     def test_stopping(self) -> None:
         self.begin()
@@ -222,7 +304,7 @@ class TransferTests(SynchronousTestCase):
         self.receiving.cancel()
         self.failureResultOf(self.receiving, CancelledError)
         assert isinstance(source.failure, UpstreamFailed)
-        assert self.partial.abandoned
+        assert self.partial.kept
         assert self.body.abandoned
 
     def test_readers_that_leave_or_fail_stop_nothing(self) -> None:
@@ -261,15 +343,15 @@ class RelayTests(SynchronousTestCase):
             source.read(0, 1)
 
     def test_pieces_as_large_as_the_window_do_not_wait_for_one_another(self) -> None:
-        content = bytes(4 * WINDOW)
+        content = bytes(4 * RELAY_WINDOW)
         source = self.begin({"sha256": hashlib.sha256(content).hexdigest()}, len(content))
         got = 0
-        for at in range(0, len(content), WINDOW):
-            self.body.send(content[at : at + WINDOW])
-            while data := source.read(got, WINDOW):
+        for at in range(0, len(content), RELAY_WINDOW):
+            self.body.send(content[at : at + RELAY_WINDOW])
+            while data := source.read(got, RELAY_WINDOW):
                 got += len(data)
         self.body.end()
-        got += len(source.read(got, WINDOW))
+        got += len(source.read(got, RELAY_WINDOW))
         assert (got, source.finished) == (len(content), True)
 
     def test_reader_may_skip(self) -> None:

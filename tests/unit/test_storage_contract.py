@@ -278,6 +278,17 @@ def test_a_reader_goes_on_when_the_writing_breaks_off(store):
     assert read(0, 9) == b"01234"
 
 
+def test_digests_go_on_over_what_is_not_stored(store):
+    partial = now(store.files.begin(KEY, 10, (), ORIGIN))
+    now(partial.write(b"01234"))
+    now(partial.digest(b"56789"))
+    assert (partial.size, partial.hexdigest("sha256")) == (5, ORIGIN.hashes["sha256"])
+    with pytest.raises(ValueError, match="not what was written"):
+        now(partial.publish(evolve(record(b"0123456789"), size=5)))
+    now(partial.keep())
+    assert now(store.files.resume(KEY, ())) is None
+
+
 def test_the_last_that_broke_off_counts_and_a_deleted_file_has_none(store):
     kept(store)
     kept(store, b"012")

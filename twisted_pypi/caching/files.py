@@ -157,7 +157,7 @@ class CachedFiles:
         self, route: FileRoute, known: Known, asker: Asker, opened: Opened, collapsed: bool, begun: float
     ) -> FileAnswer:
         seconds = self.clock.seconds() - begun
-        if opened.transfer is not None:
+        if opened.transfer is not None and opened.transfer.joinable:
             how = Provenance(
                 CacheState.MISS,
                 collapsed=collapsed,

@@ -15,12 +15,12 @@ from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.errors import Absent, UpstreamFailed
 from twisted_pypi.events import StoreTrouble, TransferEnded, TransferStarted
 from twisted_pypi.fetching.integrity import verifiable
-from twisted_pypi.fetching.resume import validator_of
+from twisted_pypi.fetching.resume import Verdict, again, content_range, judge, validator_of
 from twisted_pypi.fetching.resuming import ResumingBody
 from twisted_pypi.fetching.singleflight import Singleflight
 from twisted_pypi.fetching.transfer import RelaySource, Transfer, TransferResult
-from twisted_pypi.interfaces import Fetched, FileStore, Observer, Upstream
-from twisted_pypi.model import ByteSource, FetchRequest, FileRoute, StoredFile
+from twisted_pypi.interfaces import Fetched, FileStore, Observer, PartialFile, Upstream
+from twisted_pypi.model import ByteSource, FetchRequest, FileRoute, PartialOrigin, StoredFile
 from twisted_pypi.urls import without_secrets
 
 log = Logger()
@@ -95,21 +95,60 @@ class Transfers:
             task.cancel()
 
     async def _open(self, route: FileRoute, known: Known, client: str) -> Opened:
-        fetched = await self.fetch(known, client)
+        kept = await self.store.resume(route.key, tuple(known.hashes))
+        fetched = await self._go_on(known, client, kept) if kept is not None else None
+        if kept is not None and fetched is not None and fetched.status == 206:
+            return self._begin(route, known, client, fetched, kept)
+        return await self._start(route, known, client, fetched or await self.fetch(known, client))
+
+    async def _start(self, route: FileRoute, known: Known, client: str, fetched: Fetched) -> Opened:
+        """A transfer from the beginning, or, where the store won't have it, the body for the one who claims it."""
         length = fetched.body.length
+        origin = PartialOrigin(known.index, validator_of(fetched.headers), length, known.hashes)
+        expected = length if length is not None else known.size
         try:
-            into = await self.store.begin(route.key, length if length is not None else known.size, tuple(known.hashes))
+            into = await self.store.begin(route.key, expected, tuple(known.hashes), origin)
         except BaseException:
             fetched.body.abandon()
             raise
-        if into is None:
-            opened = Opened(fetched, length, known.sha256, relay=self.relay(fetched, known, client))
-            self.clock.callLater(UNCLAIMED, opened.give_up)
-            return opened
-        url = without_secrets(known.url)
-        body = self._resuming(fetched, known, client, into.hexdigest)
-        transfer = Transfer(body, into, known.hashes, length, self.observer, url)
-        opened = Opened(fetched, length, known.sha256, transfer)
+        if into is not None:
+            return self._begin(route, known, client, fetched, into)
+        opened = Opened(fetched, length, known.sha256, relay=self.relay(fetched, known, client))
+        self.clock.callLater(UNCLAIMED, opened.give_up)
+        return opened
+
+    async def _go_on(self, known: Known, client: str, kept: PartialFile) -> Fetched | None:
+        """A 206 with what is missing of a file that broke off; else the file is gone, and a 200 or nothing comes.
+
+        Nobody has got a byte of it since, so that starting over costs nothing but the bytes.
+        """
+        asked = again(kept.origin, known.index, known.hashes, kept.size)
+        try:
+            fetched = await self._again(known, client, asked) if asked else None
+        except UpstreamFailed as failure:
+            await kept.keep()
+            if failure.status not in (404, 410):
+                raise
+            return None  # asked for from the beginning, the answer is told in its own words
+        except BaseException:
+            await kept.keep()
+            raise
+        length = kept.origin.length if kept.origin is not None else None
+        if fetched is not None:
+            coming = fetched.body.length
+            if judge(fetched.status, fetched.headers, coming, asked, kept.size, length) is Verdict.CONTINUE:
+                return fetched
+        await kept.abandon()
+        if fetched is None or fetched.status == 200:
+            return fetched
+        fetched.body.abandon()
+        return None
+
+    def _begin(self, route: FileRoute, known: Known, client: str, fetched: Fetched, into: PartialFile) -> Opened:
+        """The transfer into a partial file, which goes on where that ends."""
+        body = self._resuming(fetched, known, client, into.hexdigest, into.size)
+        transfer = Transfer(body, into, known.hashes, body.whole, self.observer, body.url, self.clock)
+        opened = Opened(fetched, body.whole, known.sha256, transfer)
         self._running[route.key] = opened
         self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer))
         return opened
@@ -129,11 +168,11 @@ class Transfers:
         self, fetched: Fetched, known: Known, client: str, hexdigest: Callable[[str], str], position: int = 0
     ) -> ResumingBody:
         """The body from `position` on. `hexdigest` tells the digests of everything that was read so far."""
-        coming = fetched.body.length
+        part, coming = content_range(fetched.headers) if position else None, fetched.body.length
         return ResumingBody(
             without_secrets(known.url),
             position,
-            None if coming is None else position + coming,
+            part[2] if part else coming,
             validator_of(fetched.headers),
             verifiable(known.hashes),
             self.clock,
@@ -160,12 +199,16 @@ class Transfers:
             # Those who wait for the headers take their sources first: a short body may be published in this turn.
             await deferLater(self.clock, 0)
             result = await transfer.receive()
-            await transfer.partial.publish(_record(route, known, opened.fetched, result))
-            stored = True
+            if transfer.unstored is not None:
+                reason = f"can't be stored: {transfer.unstored}"
+            else:
+                await transfer.partial.publish(_record(route, known, opened.fetched, result))
+                stored = True
         except UpstreamFailed as failure:
             reason = failure.reason
         except CancelledError:
             reason = "stopped"
+            transfer.break_off()  # `receive` may not have begun
         except OSError as error:
             reason = str(error)
             self.observer(StoreTrouble("publish", f"{url}: {error}"))
@@ -176,9 +219,9 @@ class Transfers:
             self._running.pop(route.key, None)
             self._tasks.pop(route.key, None)
             transfer.body.abandon()
-            if not stored:
-                await transfer.partial.abandon()
-            self.observer(TransferEnded(url, transfer.partial.size, stored, reason))
+            if not stored:  # after `receive` it has ended already
+                await transfer.partial.keep()
+            self.observer(TransferEnded(url, transfer.received, stored, reason))
 
 
 def _request(known: Known, client: str, headers: Mapping[str, str], method: str = "GET") -> FetchRequest:

@@ -13,6 +13,9 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
+from twisted_pypi.fetching.integrity import verifiable
+from twisted_pypi.model import PartialOrigin
+
 BACKOFF = (0.5, 1.0, 2.0)
 """Seconds before each attempt that follows a break; there are no more than these without progress."""
 
@@ -54,6 +57,16 @@ def question(position: int, validator: str, verifiable: bool) -> dict[str, str]:
         return {}
     wanted = {"Range": f"bytes={position}-"}
     return {**wanted, "If-Range": validator} if validator else wanted
+
+
+def again(origin: PartialOrigin | None, index: str, hashes: Mapping[str, str], size: int) -> dict[str, str]:
+    """The `question` for the rest of a file that was kept with `size` bytes; none if it is not worth it.
+
+    The same index must be asked, and its pages say the same of the file as then: another digest is another file.
+    """
+    if origin is None or origin.index != index or origin.hashes != hashes:
+        return {}
+    return question(size, origin.validator, verifiable(hashes))
 
 
 def content_range(headers: Mapping[str, str]) -> tuple[int, int, int] | None:

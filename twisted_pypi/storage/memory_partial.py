@@ -37,6 +37,7 @@ class MemoryPartial:
     kept: Callable[[MemoryPartial], None]
     origin: PartialOrigin | None = None
     _data: bytearray = field(factory=bytearray, init=False)
+    _whole: bool = field(default=True, init=False)
     _ended: bool = field(default=False, init=False)
 
     @property
@@ -57,6 +58,12 @@ class MemoryPartial:
         self._data += data
         self.digests.update(data)
 
+    async def digest(self, data: bytes) -> None:
+        """Count `data` into the digests without storing it: it can neither be published nor kept any more."""
+        self._expect_open()
+        self.origin, self._whole = None, False
+        self.digests.update(data)
+
     def hexdigest(self, algorithm: str) -> str:
         """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
         return self.digests.hexdigest(algorithm)
@@ -69,7 +76,7 @@ class MemoryPartial:
     async def publish(self, file: StoredFile) -> None:
         """Keep it. Raises `ValueError` when `file` does not describe what was written."""
         self._expect_open()
-        if (file.key, file.size, file.sha256) != (self.key, self.size, self.hexdigest("sha256")):
+        if not self._whole or (file.key, file.size, file.sha256) != (self.key, self.size, self.hexdigest("sha256")):
             raise ValueError(f"not what was written: {file}")
         self._ended = True
         self.place(file, bytes(self._data))

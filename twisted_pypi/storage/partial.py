@@ -58,6 +58,7 @@ class DiskPartial:
     digests: Digests
     size: int = 0
     _checked: int = field(default=0, init=False)
+    _whole: bool = field(default=True, init=False)
     _ended: bool = field(default=False, init=False)
     _turn: DeferredLock = field(factory=DeferredLock, init=False)
 
@@ -65,6 +66,12 @@ class DiskPartial:
         """Append. Raises `OSError` when the disk won't take it, or the file may not be that large."""
         self._expect_open()
         await self.engine.tasks.run(self._write(data))
+
+    async def digest(self, data: bytes) -> None:
+        """Count `data` into the digests without storing it: it can neither be published nor kept any more."""
+        self._expect_open()
+        self.origin, self._whole = None, False
+        await self.engine.tasks.run(self._digest(data))
 
     def hexdigest(self, algorithm: str) -> str:
         """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
@@ -82,7 +89,7 @@ class DiskPartial:
         won't take it; then it is as if it was abandoned.
         """
         self._expect_open()
-        if (file.key, file.size, file.sha256) != (self.key, self.size, self.hexdigest("sha256")):
+        if not self._whole or (file.key, file.size, file.sha256) != (self.key, self.size, self.hexdigest("sha256")):
             raise ValueError(f"not what was written: {file}")
         self._ended = True
         await self.engine.tasks.run(self._publish(file))
@@ -110,6 +117,10 @@ class DiskPartial:
                 raise
             self.size += len(data)
             self.engine.partial_bytes += len(data)
+
+    async def _digest(self, data: bytes) -> None:
+        async with self._turn:
+            await self.engine.workers.run(self.digests.update, data)
 
     def _append(self, data: bytes) -> None:
         end = self.size + len(data)
