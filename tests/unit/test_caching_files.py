@@ -19,6 +19,7 @@ from twisted_pypi.errors import Absent, Forbidden, Unavailable, UpstreamFailed
 from twisted_pypi.events import IntegrityFailed, TransferEnded
 from twisted_pypi.model import Asker, CacheState, FetchRequest, FileAnswer, FileLink, FileRoute
 from twisted_pypi.storage.memory import MemoryStore
+from unit.controlled import ControlledBody
 from unit.doubles import FakeBody, FakeFetched, FakeUpstream, InlineWorkers, answer, page_route, scratch, source
 
 BODY = b"wheel" * 20_000
@@ -249,6 +250,17 @@ class GoingOn(FilesCase):
         self.assertEqual((got.length, self.whole(got)), (len(BODY), BODY))
         self.assertEqual(self.of_kind(TransferEnded)[-1].stored, True)
 
+    def test_a_server_may_send_less_than_was_asked_for(self) -> None:
+        self.name()
+        self.break_off()
+        asked = self.ask()
+        some = self.half + 1000
+        headers = {"content-range": f"bytes {self.half}-{some - 1}/{len(BODY)}"}
+        self.deliver(FakeFetched(206, headers, FakeBody([BODY[self.half : some]], 1000), ""))
+        self.clock.advance(2)
+        self.assertEqual(self.deliver(self.rest(some)).headers, {"Range": f"bytes={some}-"})
+        self.assertEqual(self.body_of(asked), BODY)
+
     def test_a_failure_leaves_it_for_the_next(self) -> None:
         self.name()
         self.break_off()
@@ -337,6 +349,25 @@ class FullDisk(FilesCase):
         self.assertEqual((ended.stored, ended.size), (False, len(BODY)))
         self.assertEqual(len(self.upstream.requests), 1)
         self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL))))
+
+    def test_who_comes_too_late_for_the_beginning_gets_the_file_from_upstream(self) -> None:
+        self.name()
+        asked = self.ask()
+        body = ControlledBody()
+        self.upstream.answer(FakeFetched(200, {}, body, ""))
+        got, data = self.successResultOf(asked), b""
+        for at in range(0, len(BODY), 10_000):
+            body.send(BODY[at : at + 10_000])
+            self.clock.advance(0)
+            data += got.source.read(len(data), len(BODY))
+        late = self.ask()
+        self.deliver(pieces())
+        self.assertEqual(self.whole(self.successResultOf(late)), BODY)
+        body.end()
+        while piece := got.source.read(len(data), len(BODY)):
+            data += piece
+        self.assertEqual(data, BODY)
+        self.assertEqual(len(self.upstream.requests), 2)
 
 
 class Permission(FilesCase):

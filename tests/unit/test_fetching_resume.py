@@ -53,6 +53,8 @@ def test_only_exactly_what_is_missing_goes_on() -> None:
     wrong = ("", "bytes 4-9/10", "bytes 6-9/10", "bytes 5-9/11", "bytes 5-9/*", "bytes 5-10/10", "bytes */10", "5-9/10")
     assert {verdict(content_range=header) for header in wrong} == {Verdict.WHOLE}
     assert verdict(etag='"2"') is verdict(content_encoding="gzip") is verdict(asked={}) is Verdict.WHOLE
+    assert verdict(coming=4) is Verdict.WHOLE
+    assert verdict(coming=5) is Verdict.CONTINUE
     assert verdict(416) is Verdict.WHOLE
     assert verdict(200) is verdict(200, coming=10) is Verdict.COMPARE
     assert verdict(200, coming=11) is Verdict.CHANGED

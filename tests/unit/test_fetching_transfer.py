@@ -19,55 +19,13 @@ from twisted_pypi.fetching.relay import WINDOW as RELAY_WINDOW
 from twisted_pypi.fetching.transfer import PATIENCE, WINDOW, RelaySource, Transfer, TransferResult
 from twisted_pypi.model import ByteSource
 from twisted_pypi.storage.memory import MemoryReader
+from unit.controlled import ControlledBody
 
 FULL = OSError(28, "No space left on device")
 PIECE = 100_000
 URL = "https://files.example/x.whl"
 CONTENT = random.Random(0).randbytes(100_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-class ControlledBody:
-    """A body that comes when told to."""
-
-    delimited = True
-
-    def __init__(self, length: int | None = None) -> None:
-        self.length = length
-        self.pending: list[bytes] = []
-        self.outcome: Exception | bool = False
-        self.abandoned = False
-        self.reads = 0
-        self._reader: Deferred[None] | None = None
-
-    def send(self, data: bytes) -> None:
-        self.pending.append(data)
-        self._wake()
-
-    def end(self, failure: Exception | None = None) -> None:
-        self.outcome = failure or True
-        self._wake()
-
-    async def read(self) -> bytes:
-        self.reads += 1
-        while not self.pending:
-            if isinstance(self.outcome, Exception):
-                raise self.outcome
-            if self.outcome:
-                return b""
-            self._reader = Deferred()
-            await self._reader
-        return self.pending.pop(0)
-
-    def abandon(self) -> None:
-        self.abandoned = True
-        self.outcome = self.outcome or UpstreamFailed("given up", URL)
-        self._wake()
-
-    def _wake(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.callback(None)
 
 
 class MemoryPartial:

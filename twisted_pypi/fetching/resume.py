@@ -92,12 +92,19 @@ def judge(
     """
     if status == 200:
         return Verdict.COMPARE if coming is None or length in (None, coming) else Verdict.CHANGED
-    part = content_range(headers)
-    exact = part is not None and part[0] == position and length in (None, part[2])
     plain = headers.get("content-encoding", "identity").lower() == "identity"
     same = _same(asked.get("If-Range", ""), headers.get("etag", ""))
-    usable = status == 206 and "Range" in asked and exact and plain and same
-    return Verdict.CONTINUE if usable else Verdict.WHOLE
+    usable = status == 206 and "Range" in asked and plain and same
+    return Verdict.CONTINUE if usable and _is_exact(headers, coming, position, length) else Verdict.WHOLE
+
+
+def _is_exact(headers: Mapping[str, str], coming: int | None, position: int, length: int | None) -> bool:
+    """Whether a 206 begins at `position` of a body of that length, and holds what it says."""
+    part = content_range(headers)
+    if part is None:
+        return False
+    first, last, whole = part
+    return first == position and length in (None, whole) and coming in (None, last - first + 1)
 
 
 def _same(validator: str, etag: str) -> bool:

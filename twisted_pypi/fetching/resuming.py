@@ -47,7 +47,8 @@ class ResumingBody:
     _abandoned: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.length = self._body.length
+        # An answer may bring less than was asked for; the rest is asked for then.
+        self.length = None if self.whole is None else self.whole - self.position
 
     @property
     def delimited(self) -> bool:
