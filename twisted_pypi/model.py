@@ -262,9 +262,10 @@ class Provenance:
 
 @frozen
 class PartialOrigin:
-    """What a partial file is of: enough to go on with it later. `hashes` are the announced digests, "" no validator.
+    """What a partial file is of: enough to go on with it later.
 
-    `validator` is what `If-Range` may hold (RFC 9110, 13.1.5), `length` the whole file's, None while unknown.
+    `validator` is what `If-Range` may hold (RFC 9110, 13.1.5), "" if nothing; `length` the whole file's, None while
+    unknown; `hashes` are the announced digests.
     """
 
     index: str
