@@ -72,7 +72,10 @@ class PartialFile(Protocol):
         """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
 
     def reader(self) -> Reader:
-        """A reader with a descriptor of its own, valid after publishing and abandoning."""
+        """A reader with a descriptor of its own, valid after publishing and abandoning.
+
+        To be had until the end of `publish`, `abandon` or `keep`; `RuntimeError` after it.
+        """
 
     async def publish(self, file: StoredFile) -> None:
         """Flush to disk, move into place, record: a crash at any point leaves either the whole entry or none."""

@@ -117,7 +117,8 @@ def test_a_copy_that_was_changed_on_disk_is_never_served(upstream: Upstream, dae
     file = publish(upstream, MB)
     path = path_at(daemon)
     ask(daemon, path)
-    (copy,) = wait_for("the file is stored", lambda: daemon.stored(file.name))
+    wait_for("the file is recorded", lambda: ask(daemon, path).state == "HIT")
+    (copy,) = daemon.stored(file.name)
     copy.chmod(0o600)
     with copy.open("r+b") as body:
         body.write(b"damage")

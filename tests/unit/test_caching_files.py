@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from unittest.mock import patch
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,6 +20,7 @@ from twisted_pypi.errors import Absent, Forbidden, Unavailable, UpstreamFailed
 from twisted_pypi.events import IntegrityFailed, TransferEnded
 from twisted_pypi.model import Asker, CacheState, FetchRequest, FileAnswer, FileLink, FileRoute
 from twisted_pypi.storage.memory import MemoryStore
+from twisted_pypi.storage.memory_partial import MemoryPartial
 from unit.controlled import ControlledBody
 from unit.doubles import FakeBody, FakeFetched, FakeUpstream, InlineWorkers, answer, page_route, scratch, source
 
@@ -283,6 +285,25 @@ class GoingOn(FilesCase):
         self.successResultOf(Deferred.fromCoroutine(self.files.stop()))
         self.assertIsNotNone(self.successResultOf(asked).source.failure)
         asked = self.ask()
+        self.assertEqual(self.deliver(self.rest()).headers, {"Range": f"bytes={self.half}-"})
+        self.assertEqual(self.body_of(asked), BODY)
+
+    def test_who_comes_while_it_is_put_away_waits_for_that(self) -> None:
+        self.name()
+        keeping, keep = Deferred(), MemoryPartial.keep
+
+        async def slow(partial: MemoryPartial) -> None:
+            partial._ended = True
+            await keeping
+            partial._ended = False
+            await keep(partial)
+
+        with patch.object(MemoryPartial, "keep", slow):
+            self.break_off()
+            asked = self.ask()
+            requests = len(self.upstream.requests)
+            keeping.callback(None)
+        self.assertEqual((requests, len(self.upstream.requests)), (4, 5))
         self.assertEqual(self.deliver(self.rest()).headers, {"Range": f"bytes={self.half}-"})
         self.assertEqual(self.body_of(asked), BODY)
 

@@ -592,6 +592,18 @@ def test_a_cancelled_write_is_through_before_the_descriptor_goes(disk):
     assert os.listdir(os.path.join(disk.path, "tmp")) == []
 
 
+def test_a_file_that_is_being_published_can_be_read(disk):
+    partial = now(disk.store.files.begin(KEY, 5, ()))
+    now(partial.write(b"wheel"))
+    late = disk.store._engine.workers = LateWorkers()
+    publishing = Deferred.fromCoroutine(partial.publish(record(b"wheel")))
+    assert partial.reader()(0, 9) == b"wheel"
+    late.work()
+    assert publishing.called
+    with pytest.raises(RuntimeError):
+        partial.reader()
+
+
 def test_stopping_waits_for_work_under_way(disk):
     late = disk.store._engine.workers = LateWorkers()
     Deferred.fromCoroutine(disk.store.pages.put(meta(), Page(), ("json",)))

@@ -157,7 +157,8 @@ class CachedFiles:
         self, route: FileRoute, known: Known, asker: Asker, opened: Opened, collapsed: bool, begun: float
     ) -> FileAnswer:
         seconds = self.clock.seconds() - begun
-        if opened.transfer is not None and opened.transfer.joinable:
+        joined = opened.transfer.join() if opened.transfer is not None else None
+        if joined is not None:
             how = Provenance(
                 CacheState.MISS,
                 collapsed=collapsed,
@@ -165,7 +166,7 @@ class CachedFiles:
                 upstream_status=opened.fetched.status,
                 upstream_seconds=seconds,
             )
-            return FileAnswer(opened.length, opened.sha256, opened.transfer.source(), how)
+            return FileAnswer(opened.length, opened.sha256, joined, how)
         relay = opened.claim()
         if relay is None:
             fetched = await self.transfers.fetch(known, asker.client)

@@ -45,6 +45,11 @@ class Opened:
         relay, self._relay = self._relay, None
         return relay
 
+    @property
+    def failed(self) -> bool:
+        """Whether nobody gets the whole file from this any more."""
+        return self.transfer is not None and self.transfer.failure is not None
+
     def give_up(self) -> None:
         """Close what nobody claimed."""
         relay = self.claim()
@@ -65,8 +70,9 @@ class Transfers:
     _tasks: dict[str, Deferred[None]] = field(factory=dict, init=False)
 
     def running(self, key: str) -> Opened | None:
-        """The transfer of this key that is under way."""
-        return self._running.get(key)
+        """The transfer of this key that is under way, and has not failed."""
+        opened = self._running.get(key)
+        return None if opened is None or opened.failed else opened
 
     def has(self, key: str) -> bool:
         """Whether a transfer of this key is under way or being opened."""
@@ -95,11 +101,20 @@ class Transfers:
             task.cancel()
 
     async def _open(self, route: FileRoute, known: Known, client: str) -> Opened:
+        await self._ended(route.key)
         kept = await self.store.resume(route.key, tuple(known.hashes))
         fetched = await self._go_on(known, client, kept) if kept is not None else None
         if kept is not None and fetched is not None and fetched.status == 206:
             return self._begin(route, known, client, fetched, kept)
         return await self._start(route, known, client, fetched or await self.fetch(known, client))
+
+    async def _ended(self, key: str) -> None:
+        """Wait for a transfer that failed to put its partial file away: this is what is gone on with."""
+        task = self._tasks.get(key)
+        if task is not None:
+            ended: Deferred[None] = Deferred()
+            task.addBoth(lambda _: ended.callback(None))
+            await ended
 
     async def _start(self, route: FileRoute, known: Known, client: str, fetched: Fetched) -> Opened:
         """A transfer from the beginning, or, where the store won't have it, the body for the one who claims it."""

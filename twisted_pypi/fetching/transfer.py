@@ -86,6 +86,13 @@ class Transfer:
         self._sources.append(source)
         return source
 
+    def join(self) -> ByteSource | None:
+        """A further reader, if everything from the beginning can still be read."""
+        try:
+            return self.source() if self.joinable else None
+        except RuntimeError:  # published or given up this very moment
+            return None
+
     async def receive(self) -> TransferResult:
         """Take the whole body, check it and release it to the readers; publishing is the caller's, unless `unstored`.
 

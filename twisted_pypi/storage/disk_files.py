@@ -201,8 +201,9 @@ class DiskFiles:
 
     def _move(self, name: str, descriptor: int, path: tuple[str, ...]) -> Stamp:
         os.fsync(descriptor)
+        stamp = Stamp.of(descriptor)  # before anybody else can reach the file
         self.engine.tree.publish(name, path)
-        return Stamp.of(descriptor)
+        return stamp
 
     async def _refresh(self, entry: Entry) -> None:
         await self.engine.ask(None, Catalogue.record, entry)

@@ -60,6 +60,7 @@ class DiskPartial:
     _checked: int = field(default=0, init=False)
     _whole: bool = field(default=True, init=False)
     _ended: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
     _turn: DeferredLock = field(factory=DeferredLock, init=False)
 
     async def write(self, data: bytes) -> None:
@@ -78,8 +79,12 @@ class DiskPartial:
         return self.digests.hexdigest(algorithm)
 
     def reader(self) -> PartialReader:
-        """A function (position, limit) -> bytes on a descriptor of its own, valid after publishing and abandoning."""
-        self._expect_open()
+        """A function (position, limit) -> bytes on a descriptor of its own, valid after publishing and abandoning.
+
+        To be had while it is being published, too. Raises `RuntimeError` after the end.
+        """
+        if self._closed:
+            raise RuntimeError("published or abandoned already")
         return PartialReader(os.dup(self.descriptor))
 
     async def publish(self, file: StoredFile) -> None:
@@ -105,7 +110,7 @@ class DiskPartial:
         if self.origin is None or not self.size:
             await self.abandon()
         elif not self._ended:
-            self._ended = True
+            self._ended = self._closed = True
             await self.engine.tasks.run(self._keep(self.origin))
 
     async def _write(self, data: bytes) -> None:
@@ -144,6 +149,7 @@ class DiskPartial:
 
     async def _discard(self) -> None:
         """Give back descriptor and name; after publishing there is none."""
+        self._closed = True
         async with self._turn:
             self.engine.partial_bytes -= self.size
             await self.engine.workers.run(self._remove)
