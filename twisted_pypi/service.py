@@ -8,6 +8,7 @@ upstream; catalogue. A second signal ends the grace.
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +38,19 @@ def make_service(settings: Settings, warnings: Iterable[str] = ()) -> Service:
     return PypiCache(reactor, settings, tuple(warnings))
 
 
+class CannotStart(SystemExit, Exception):
+    """Ends twistd with status 1 and one line, which goes to the terminal too where twistd logs elsewhere.
+
+    As an `Exception` it is told to the twistd that waits in the terminal for its daemonised child; a bare `SystemExit`
+    would leave that one waiting for ever.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        if sys.__stderr__ is not None and sys.stderr is not sys.__stderr__:
+            print(problem, file=sys.__stderr__)
+
+
 class PypiCache(Service):
     """The daemon. `reactor` provides time, TCP, threads and a name resolver."""
 
@@ -57,7 +71,7 @@ class PypiCache(Service):
         try:
             self._listeners.bind(self._parts.site)
         except ConfigError as error:
-            raise SystemExit(f"pypicache: {error}") from None
+            raise CannotStart(f"pypicache: {error}") from None
 
     def startService(self) -> None:  # noqa: N802
         """Begin threads, store and logs."""

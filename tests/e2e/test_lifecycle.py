@@ -139,6 +139,37 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert re.fullmatch(rf"pypicache: .*--port.*{port}.*\n", done.stderr)
 
 
+def test_a_socket_that_is_lost_after_the_fork_is_told_in_the_terminal(tmp_path: Path) -> None:
+    """The same address twice: each is free when it is tried."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    twice = ["--listen", f"tcp:{port}:interface=127.0.0.1"] * 2
+    options = ["--cache-dir", str(tmp_path / "cache"), *twice]
+    done = run(tmp_path, *options)
+    assert done.returncode == 1
+    assert re.fullmatch(r"pypicache: --listen: tcp:.*in use.*\n", done.stderr)
+    for how in ([], ["--nodaemon"]):
+        status = subprocess.run(
+            [TWISTD, *how, f"--logfile={tmp_path / 'log'}", f"--pidfile={tmp_path / 'pid'}", "pypicache", *options],
+            cwd=tmp_path,
+            env=clean_environment(tmp_path),
+            timeout=DEADLINE,
+            check=False,
+        ).returncode
+        assert status == 1
+        assert "--listen" in (tmp_path / "log").read_text()
+    assert refused(port)
+
+
+def test_the_start_says_what_kind_of_socket_it_listens_on(start: Start, tmp_path: Path) -> None:
+    sockets = ("--listen", "tcp:0:interface=127.0.0.1", "--listen", f"unix:{tmp_path}/socket")
+    daemon = start(*sockets)
+    daemon.wait_for_log(rf"listening on the socket {tmp_path}/socket\n")
+    daemon.wait_for_log(r"listening on http://127\.0\.0\.1:\d+/simple/ \(this machine only\)\n")
+    assert "Starting factory" not in daemon.log
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "names"),
     [
@@ -146,6 +177,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
         (("--index-ttl", "soon"), {}, "--index-ttl"),
         (("--cache-dir", "/dev/null/cache"), {}, "--cache-dir"),
         (("--no-such-option",), {}, "no-such-option"),
+        (("--listen", "carrier-pigeon:1"), {}, "--listen"),
         (("--config", "/nonexistent.toml"), {}, "--config"),
         ((), {"PYPICACHE_CACHE_SIZE": "big"}, "PYPICACHE_CACHE_SIZE"),
     ],

@@ -133,6 +133,7 @@ class CacheSite(Site):
 
     protocol = CacheChannel  # type: ignore[assignment]
     displayTracebacks = False  # noqa: N815
+    noisy = False
 
     def __init__(self, resource: IResource, reactor: IReactorTime) -> None:
         super().__init__(resource, CacheRequest, timeout=KEEP_ALIVE, reactor=reactor)  # type: ignore[no-untyped-call]
