@@ -168,6 +168,15 @@ def test_links_of_the_json_api_name_the_host_that_was_asked(daemon: Daemon) -> N
     assert file["url"].startswith(f"{daemon.url}/packages/")
 
 
+def test_the_json_api_does_not_overrule_what_the_page_says_of_a_file(upstream: Upstream, daemon: Daemon) -> None:
+    path = next(path for name, path in links(daemon, "app").items() if name.endswith(".whl"))
+    assert ask(daemon, "/pypi/app/json").status == 200
+    announced = ask(daemon, f"{path}.metadata").headers["etag"]
+    assert announced.startswith('"sha256:')
+    assert ask(daemon, path, "HEAD").headers["content-length"] != "0"
+    assert upstream.count(method="HEAD") == 0
+
+
 def test_links_of_simple_pages_name_no_host(daemon: Daemon) -> None:
     assert b"evil.example" not in ask(daemon, PAGE, Host="evil.example").body
 
