@@ -48,7 +48,7 @@ class CachedFiles:
         if stored is not None:
             return stored
         if self.offline:
-            raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None)
+            return await self._offline(route, asker)
         if self._absent.left(route.key, self.clock.seconds()):
             raise Absent(f"{route.name}: upstream has no such file")
         return await self._within_budget(route, self._missing(route, asker))
@@ -82,6 +82,15 @@ class CachedFiles:
         except LookupError:
             return None
 
+    async def _offline(self, route: FileRoute, asker: Asker) -> FileAnswer:
+        """A companion can still be made of the file that it accompanies, which pages go on announcing with it."""
+        if route.companion_of:
+            file = await self.companions.make(route, await self.knowledge.of(route, asker.client))
+            answer = await self._at_rest(file, asker, CacheState.HIT) if file is not None else None
+            if answer is not None:
+                return answer
+        raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None)
+
     # -- missing -------------------------------------------------------------------------------------------------
 
     async def _within_budget(self, route: FileRoute, work: Coroutine[Any, Any, T]) -> T:
@@ -94,7 +103,7 @@ class CachedFiles:
             raise Unavailable(f"{route.name}: upstream did not answer in time") from None
         except UpstreamFailed as failure:
             wish = 2 if failure.retry_after is None else max(1, min(failure.retry_after, 30))
-            raise Unavailable(f"{route.name}: upstream {failure.reason}", retry_after=wish) from failure
+            raise Unavailable(f"{route.name}: upstream failed: {failure.reason}", retry_after=wish) from failure
 
     async def _missing(self, route: FileRoute, asker: Asker) -> FileAnswer:
         known = await self.knowledge.of(route, asker.client)

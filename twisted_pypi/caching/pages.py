@@ -117,10 +117,15 @@ class CachedPages:
         if route.owner is not None:
             self._owners.pop(route.owner, None)
             await self.store.facts.forget_owner(route.owner)
-        stored = [source.key for source in route.sources if await self.store.pages.get(source.key) is not None]
-        for key in stored:
-            await self.store.pages.expire(key)
-        return len(stored)
+        count = 0
+        for source in route.sources:
+            page = await self.store.pages.get(source.key)
+            if page is not None:
+                # Just stale, by the second that file times and sums may be off: --max-stale counts from here.
+                just_stale = self.clock.seconds() - source.ttl - 1
+                await self.store.pages.expire(source.key, min(page.validated_at, just_stale))
+                count += 1
+        return count
 
     def stop(self) -> None:
         """Give up the fetches under way."""
@@ -282,7 +287,7 @@ def _unavailable(route: PageRoute, asked: Asked) -> Unavailable:
     what = route.name or route.key
     if asked.failure is None:
         return Unavailable(f"{what}: upstream did not answer in time")
-    return Unavailable(f"{what}: upstream {asked.failure.reason}", retry_after=_retry_after(asked))
+    return Unavailable(f"{what}: upstream failed: {asked.failure.reason}", retry_after=_retry_after(asked))
 
 
 def _retry_after(asked: Asked) -> int:
