@@ -20,7 +20,7 @@ from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
 from twisted_pypi.caching.transfers import Opened, Transfers
-from twisted_pypi.errors import Absent, Unavailable, UpstreamFailed
+from twisted_pypi.errors import Absent, CacheError, Unavailable, UpstreamFailed
 from twisted_pypi.events import Decided
 from twisted_pypi.interfaces import FileStore, Observer
 from twisted_pypi.model import Asker, CacheState, FileAnswer, FileRoute, Provenance, StoredFile
@@ -49,8 +49,9 @@ class CachedFiles:
             return stored
         if self.offline:
             return await self._offline(route, asker)
-        if self._absent.left(route.key, self.clock.seconds()):
-            raise Absent(f"{route.name}: upstream has no such file")
+        if left := self._absent.left(route.key, self.clock.seconds()):
+            how = Provenance(CacheState.HIT, ttl=left)
+            raise Absent(f"{route.name}: upstream has no such file", provenance=how)
         return await self._within_budget(route, self._missing(route, asker))
 
     async def stop(self) -> None:
@@ -89,21 +90,20 @@ class CachedFiles:
             answer = await self._at_rest(file, asker, CacheState.HIT) if file is not None else None
             if answer is not None:
                 return answer
-        raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None)
+        how = Provenance(CacheState.MISS, detail="offline")
+        raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None, provenance=how)
 
     # -- missing -------------------------------------------------------------------------------------------------
 
     async def _within_budget(self, route: FileRoute, work: Coroutine[Any, Any, T]) -> T:
         """`work`'s result, or `Unavailable` when the first byte takes too long; shared fetches go on then."""
+        begun = self.clock.seconds()
         task = Deferred.fromCoroutine(work)
         task.addTimeout(BUDGET, self.clock)
         try:
             return await task
-        except defer.TimeoutError:
-            raise Unavailable(f"{route.name}: upstream did not answer in time") from None
-        except UpstreamFailed as failure:
-            wish = 2 if failure.retry_after is None else max(1, min(failure.retry_after, 30))
-            raise Unavailable(f"{route.name}: upstream failed: {failure.reason}", retry_after=wish) from failure
+        except (defer.TimeoutError, Absent, Unavailable, UpstreamFailed) as error:
+            raise _told(route, error, self.clock.seconds() - begun) from error
 
     async def _missing(self, route: FileRoute, asker: Asker) -> FileAnswer:
         known = await self.knowledge.of(route, asker.client)
@@ -193,3 +193,15 @@ class CachedFiles:
         if isinstance(error, Absent) and route.companion_of and known.named and known.announced:
             raise Unavailable(f"{route.name}: announced, but upstream does not have it") from error
         raise error
+
+
+def _told(route: FileRoute, error: Exception, seconds: float) -> CacheError:
+    """What a client is told that waited so many seconds for nothing."""
+    how = Provenance(CacheState.MISS, upstream_seconds=seconds)
+    if isinstance(error, CacheError):
+        return evolve(error, provenance=how)
+    if not isinstance(error, UpstreamFailed):
+        return Unavailable(f"{route.name}: upstream did not answer in time", provenance=how)
+    wish = 2 if error.retry_after is None else max(1, min(error.retry_after, 30))
+    how = evolve(how, upstream_status=error.status, detail=error.reason)
+    return Unavailable(f"{route.name}: upstream failed: {error.reason}", retry_after=wish, provenance=how)
