@@ -187,6 +187,16 @@ def test_files_that_no_page_named(upstream: Upstream, daemon: Daemon) -> None:
     assert "--file-host" in answer.reason
 
 
+def test_a_redirect_keeps_the_format_that_was_asked_for(daemon: Daemon) -> None:
+    assert ask(daemon, "/simple/app?format=text/html").headers["location"] == "app/?format=text/html"
+
+
+def test_a_connection_ends_after_a_malformed_request(daemon: Daemon) -> None:
+    answer = exchange(daemon, b"GET /simple/ HTTP/1.1\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_below_a_prefix(start: Start) -> None:
     daemon = start("--prefix", "/mirror")
     assert ask(daemon, "/mirror/simple/app/").status == 200

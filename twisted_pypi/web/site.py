@@ -86,7 +86,8 @@ class CacheRequest(http.Request):
         """
         channel = self.channel
         site = channel.site
-        if site.draining:
+        # After a request that isn't proper, what follows on the connection may not be what it seems.
+        if site.draining or status == http.BAD_REQUEST:
             channel.persistent = 0
         self.startedWriting = 1
         self.chunked = int(not sized and self.clientproto == b"HTTP/1.1" and self.method != b"HEAD")
