@@ -7,6 +7,8 @@ upstream; catalogue. A second signal ends the grace.
 
 from __future__ import annotations
 
+import atexit
+import os
 import resource
 import sys
 from collections.abc import Iterable
@@ -47,8 +49,19 @@ class CannotStart(SystemExit, Exception):
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
-        if sys.__stderr__ is not None and sys.stderr is not sys.__stderr__:
-            print(problem, file=sys.__stderr__)
+        tell_terminal(problem)
+
+
+def tell_terminal(problem: str) -> None:
+    """Write a line to the stderr that there was before twistd's log took its place."""
+    if sys.__stderr__ is not None and sys.stderr is not sys.__stderr__:
+        print(problem, file=sys.__stderr__, flush=True)
+
+
+def _exit_failed() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 class PypiCache(Service):
@@ -98,9 +111,15 @@ class PypiCache(Service):
         """The store can't be opened: say so, and leave nothing running."""
         if isinstance(failure.value, ConfigError):
             log.critical("pypicache: {problem}", problem=str(failure.value))
+            tell_terminal(f"pypicache: {failure.value}")
         else:
             log.failure("pypicache can't start", failure)
-        self._reactor.stop()
+        # twistd's own status is 0 however its reactor came to stop.
+        atexit.register(_exit_failed)
+        if not self._ending:
+            self._ending = True
+            # It may not be running yet.
+            self._reactor.callWhenRunning(self._reactor.stop)
 
     # -- running -------------------------------------------------------------------------------------------------
 

@@ -121,6 +121,7 @@ def test_daemonised(tmp_path: Path, upstream: Upstream) -> None:
     subprocess.run(command, cwd=tmp_path, env=clean_environment(tmp_path), check=True, timeout=DEADLINE)
     pid = int(wait_for("the pid file", lambda: pid_file.exists() and pid_file.read_text()))
     try:
+        wait_for("the warning", lambda: log.exists() and "--access-log a path" in log.read_text())
         found = wait_for("the address in the log", lambda: log.exists() and LISTENING.search(log.read_text()))
         daemon = Daemon(tmp_path, (), port=int(found[2]))
         assert list(links(daemon, "app")) == ["app-1.0-py3-none-any.whl"]
@@ -198,6 +199,18 @@ def test_a_second_daemon_on_one_directory_is_refused(daemon: Daemon, tmp_path: P
     assert "--cache-dir" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert ask(daemon, "/healthz").status == 200
+
+
+@pytest.mark.parametrize("name", ["catalogue.sqlite", "tmp"])
+def test_a_directory_that_can_not_be_opened_ends_it(name: str, tmp_path: Path) -> None:
+    """One fails before the reactor runs, the other after."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / name).mkdir() if name.endswith("sqlite") else (cache / name).touch()
+    done = run(tmp_path, "--port", "0", "--cache-dir", str(cache))
+    assert done.returncode == 1
+    assert re.fullmatch(r"pypicache: --cache-dir: .*\n", done.stderr)
+    assert "Server Shut Down" in done.stdout
 
 
 def test_a_broken_catalogue_does_not_keep_it_from_starting(upstream: Upstream, daemon: Daemon) -> None:
