@@ -104,7 +104,7 @@ def test_what_was_stored_survives_a_kill(upstream: Upstream, daemon: Daemon) -> 
     upstream.project("app", [file])
     (path,) = links(daemon, "app").values()
     assert ask(daemon, path).body == file.data
-    wait_for("the file is stored", lambda: daemon.stored(file.name))
+    daemon.wait_for_log(rf"ended, stored: .*{file.name}\n")
     daemon.kill()
     daemon.start()
     with upstream.down():
