@@ -272,6 +272,24 @@ class Ranges(FilesCase):
         self.assertEqual(self.body_of(asked), BODY)
 
 
+class Publishing(FilesCase):
+    def test_who_asks_between_the_last_byte_and_the_record_gets_the_stored_file(self) -> None:
+        self.ask()
+        self.upstream.answer(pieces())
+        opened = self.files.transfers.running(URL)
+
+        def closed(transfer: object) -> None:
+            raise RuntimeError("published or abandoned already")
+
+        patch = self.patch(type(opened.transfer), "source", closed)
+        late = self.ask()
+        patch.restore()
+        self.assertNoResult(late)
+        self.clock.pump([0.01] * 20)
+        self.assertEqual(self.body_of(late), BODY)
+        self.assertEqual(len(self.upstream.requests), 1)
+
+
 class CompanionFiles(FilesCase):
     metadata = b"Metadata-Version: 2.1\n"
 

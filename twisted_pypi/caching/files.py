@@ -174,7 +174,12 @@ class CachedFiles:
                 upstream_status=opened.fetched.status,
                 upstream_seconds=seconds,
             )
-            return FileAnswer(opened.length, opened.sha256, opened.transfer.source(), how)
+            try:
+                return FileAnswer(opened.length, opened.sha256, opened.transfer.source(), how)
+            except RuntimeError:
+                # All its bytes are here, but it is no more growing and not yet recorded.
+                await self.transfers.ended(route.key)
+                return await self._transferred(route, known, asker)
         relay = opened.claim()
         if relay is None:
             fetched = await self.transfers.fetch(known, asker.client)

@@ -22,6 +22,9 @@ from twisted_pypi.urls import without_secrets
 log = Logger()
 
 
+RECORDING = 0.01
+"""Seconds between two looks whether a transfer that has all its bytes is recorded."""
+
 UNCLAIMED = 15.0
 """Seconds after which a body that passes through, and that nobody claimed, is given up."""
 
@@ -63,6 +66,11 @@ class Transfers:
     def running(self, key: str) -> Opened | None:
         """The transfer of this key that is under way."""
         return self._running.get(key)
+
+    async def ended(self, key: str) -> None:
+        """Wait until no transfer of this key is under way. The wait is for the recording of what is all here."""
+        while key in self._running:
+            await deferLater(self.clock, RECORDING)
 
     def has(self, key: str) -> bool:
         """Whether a transfer of this key is under way or being opened."""
