@@ -58,7 +58,9 @@ class Vault:
     def _read(self, table: Table, key: str) -> str:
         text = table.text(key)
         if key.endswith("-env"):
-            return self.environ.get(text, "").strip()
+            if not (secret := self.environ.get(text, "").strip()):
+                raise ConfigError(table.label_of(key), f"the variable {text} is not set")
+            return secret
         if key.endswith("-file"):
             return read_named(table.label_of(key), self._places(text), self.reader).text.strip()
         return text

@@ -6,14 +6,20 @@
 
 from __future__ import annotations
 
-from attrs import define
+from attrs import define, field
+
+from twisted_pypi.model import Provenance
 
 
 @define(slots=False)
 class CacheError(Exception):
-    """A request that can't be answered with content. `reason` is one sentence for the client."""
+    """A request that can't be answered with content.
+
+    `reason` is one sentence for the client; `provenance` how it came about, where upstream or the cache said so.
+    """
 
     reason: str
+    provenance: Provenance | None = field(default=None, kw_only=True)
 
     def __str__(self) -> str:
         return self.reason

@@ -114,8 +114,8 @@ class PageStore(Protocol):
     async def confirm(self, page: StoredPage, now: float) -> StoredPage:
         """Upstream said 304: `validated_at` becomes `now`."""
 
-    async def expire(self, key: str) -> None:
-        """Make the page stale (it stays for a stale answer)."""
+    async def expire(self, key: str, validated_at: float = 0.0) -> None:
+        """Make the page stale (it stays for a stale answer): as if upstream had last confirmed it at that time."""
 
     async def delete(self, key: str) -> None:
         """Drop the page."""

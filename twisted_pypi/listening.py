@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -40,7 +42,12 @@ class Listeners:
 
     def addresses(self) -> list[str]:
         """What is listened on, for people: index URLs for TCP, else as Twisted describes it."""
-        return [_describe(port.getHost(), self.settings) for port in self._ports]
+        # Of what endpoints there are, "ssl:" alone tells that it is TLS.
+        secure = [description.startswith("ssl:") for description in self.settings.listen] or [False]
+        return [
+            _describe(port.getHost(), self.settings, "https" if tls else "http")
+            for port, tls in zip(self._ports, secure, strict=True)
+        ]
 
     async def close(self) -> None:
         """Listen no more."""
@@ -62,16 +69,18 @@ class Listeners:
         return bound[0]
 
 
-def _describe(address: Any, settings: Settings) -> str:
+def _describe(address: Any, settings: Settings, scheme: str) -> str:
+    if isinstance(address, UNIXAddress):
+        return f"the socket {os.fsdecode(address.name or b'(unnamed)')}"
     host = getattr(address, "host", None)
     if host is None:
         return str(address)
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{address.port}{settings.prefix}/simple/ ({_reach(host, address.port)})"
+    return f"{scheme}://{shown}:{address.port}{settings.prefix}/simple/ ({_reach(host, address.port, settings)})"
 
 
-def _reach(host: str, port: int) -> str:
+def _reach(host: str, port: int, settings: Settings) -> str:
     """Who can connect, and how to change that."""
-    if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-        return "this machine only; --interface 0.0.0.0 opens it to the network"
-    return f"point clients at this machine's name, port {port}"
+    if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        return f"point clients at this machine's name, port {port}"
+    return "this machine only" + ("" if settings.listen else "; --interface 0.0.0.0 opens it to the network")

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import ssl
+
+from twisted.internet.endpoints import serverFromString
 
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.settings import Settings
@@ -21,6 +24,8 @@ def preflight(settings: Settings, uid: int | None = None, gid: int | None = None
         check_authorities(settings.ca_file)
     if settings.access_log not in (None, "-"):
         check_log(settings.access_log)
+    for description in settings.listen:
+        check_endpoint(description)
     if not settings.listen:
         check_port(settings.interface, settings.port)
 
@@ -60,6 +65,37 @@ def check_log(path: str) -> None:
 
 def check_port(interface: str, port: int) -> None:
     """Address and port must be free to bind (they are bound and let go again); port 0 tries the address alone."""
+    problem, error = _bind_problem(interface, port)
+    if error == errno.EADDRINUSE:
+        raise ConfigError("--port", f"{problem}; --port 0 picks a free one")
+    if problem:
+        raise ConfigError("--port" if error in (errno.EACCES, errno.EPERM) else "--interface", problem)
+
+
+def check_endpoint(description: str) -> None:
+    """A Twisted endpoint string must parse, and what it binds be free, as far as Twisted's own kinds tell."""
+    from twisted.internet import reactor
+
+    try:
+        serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+    except Exception as error:  # a parser may be anybody's plugin
+        raise ConfigError("--listen", f"{description}: {error}") from None
+    kind, *fields = (re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", description))
+    named = dict(field.split("=", 1) for field in fields if "=" in field)
+    first = next((field for field in fields if "=" not in field), "")
+    problem = ""
+    if kind in ("tcp", "tcp6", "ssl"):
+        interface = named.get("interface", "::" if kind == "tcp6" else "")
+        problem, _ = _bind_problem(interface, int(first or named["port"]))
+    elif kind == "unix":
+        folder = os.path.dirname(os.path.abspath(first or named["address"]))
+        problem = "" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} is no directory that can be written to"
+    if problem:
+        raise ConfigError("--listen", f"{description}: {problem}")
+
+
+def _bind_problem(interface: str, port: int) -> tuple[str, int | None]:
+    """What keeps one from binding there, and its errno; "" for nothing."""
     family = socket.AF_INET6 if ":" in interface else socket.AF_INET
     place = f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}"
     try:
@@ -69,9 +105,10 @@ def check_port(interface: str, port: int) -> None:
             probe.bind((interface, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ConfigError("--port", f"{place} is already in use; --port 0 picks a free one") from None
+            return f"{place} is already in use", error.errno
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise ConfigError("--port", f"{place} can't be bound: {error.strerror}") from None
-        raise ConfigError("--interface", f"{interface} can't be bound: {error.strerror}") from None
+            return f"{place} can't be bound: {error.strerror}", error.errno
+        return f"{interface} can't be bound: {error.strerror}", error.errno
     except UnicodeError:
-        raise ConfigError("--interface", f"{interface} is no address") from None
+        return f"{interface} is no address", None
+    return "", None

@@ -7,7 +7,10 @@ upstream; catalogue. A second signal ends the grace.
 
 from __future__ import annotations
 
+import atexit
+import os
 import resource
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +40,30 @@ def make_service(settings: Settings, warnings: Iterable[str] = ()) -> Service:
     return PypiCache(reactor, settings, tuple(warnings))
 
 
+class CannotStart(SystemExit, Exception):
+    """Ends twistd with status 1 and one line, which goes to the terminal too where twistd logs elsewhere.
+
+    As an `Exception` it is told to the twistd that waits in the terminal for its daemonised child; a bare `SystemExit`
+    would leave that one waiting for ever.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        tell_terminal(problem)
+
+
+def tell_terminal(problem: str) -> None:
+    """Write a line to the stderr that there was before twistd's log took its place."""
+    if sys.__stderr__ is not None and sys.stderr is not sys.__stderr__:
+        print(problem, file=sys.__stderr__, flush=True)
+
+
+def _exit_failed() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
 class PypiCache(Service):
     """The daemon. `reactor` provides time, TCP, threads and a name resolver."""
 
@@ -57,7 +84,7 @@ class PypiCache(Service):
         try:
             self._listeners.bind(self._parts.site)
         except ConfigError as error:
-            raise SystemExit(f"pypicache: {error}") from None
+            raise CannotStart(f"pypicache: {error}") from None
 
     def startService(self) -> None:  # noqa: N802
         """Begin threads, store and logs."""
@@ -84,9 +111,15 @@ class PypiCache(Service):
         """The store can't be opened: say so, and leave nothing running."""
         if isinstance(failure.value, ConfigError):
             log.critical("pypicache: {problem}", problem=str(failure.value))
+            tell_terminal(f"pypicache: {failure.value}")
         else:
             log.failure("pypicache can't start", failure)
-        self._reactor.stop()
+        # twistd's own status is 0 however its reactor came to stop.
+        atexit.register(_exit_failed)
+        if not self._ending:
+            self._ending = True
+            # It may not be running yet.
+            self._reactor.callWhenRunning(self._reactor.stop)
 
     # -- running -------------------------------------------------------------------------------------------------
 

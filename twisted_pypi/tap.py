@@ -16,6 +16,7 @@ from twisted_pypi.config import load
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.options import GROUPS, OPTIONS, Option
 from twisted_pypi.preflight import preflight
+from twisted_pypi.settings import Settings
 
 _COLUMN = 27  # where the help's explanations begin
 
@@ -100,9 +101,16 @@ def makeService(options: Options) -> IService:  # noqa: N802
         preflight(loaded.settings, parent.get("uid"), parent.get("gid"))
         from twisted_pypi.service import make_service
 
-        return make_service(loaded.settings, loaded.warnings)
+        return make_service(loaded.settings, (*loaded.warnings, *_lost_log(loaded.settings, parent)))
     except ConfigError as error:
         _fail(error)
+
+
+def _lost_log(settings: Settings, parent: Mapping[str, Any]) -> tuple[str, ...]:
+    """The warning about an access log to a stdout that twistd closes when it leaves the terminal."""
+    if settings.access_log != "-" or parent.get("nodaemon", True):
+        return ()
+    return ("no access log is kept in the background: give --access-log a path, or run twistd -n",)
 
 
 def _fail(error: Exception) -> NoReturn:

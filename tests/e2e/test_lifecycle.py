@@ -104,7 +104,7 @@ def test_what_was_stored_survives_a_kill(upstream: Upstream, daemon: Daemon) -> 
     upstream.project("app", [file])
     (path,) = links(daemon, "app").values()
     assert ask(daemon, path).body == file.data
-    wait_for("the file is stored", lambda: daemon.stored(file.name))
+    daemon.wait_for_log(rf"ended, stored: .*{file.name}\n")
     daemon.kill()
     daemon.start()
     with upstream.down():
@@ -121,6 +121,7 @@ def test_daemonised(tmp_path: Path, upstream: Upstream) -> None:
     subprocess.run(command, cwd=tmp_path, env=clean_environment(tmp_path), check=True, timeout=DEADLINE)
     pid = int(wait_for("the pid file", lambda: pid_file.exists() and pid_file.read_text()))
     try:
+        wait_for("the warning", lambda: log.exists() and "--access-log a path" in log.read_text())
         found = wait_for("the address in the log", lambda: log.exists() and LISTENING.search(log.read_text()))
         daemon = Daemon(tmp_path, (), port=int(found[2]))
         assert list(links(daemon, "app")) == ["app-1.0-py3-none-any.whl"]
@@ -139,6 +140,37 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert re.fullmatch(rf"pypicache: .*--port.*{port}.*\n", done.stderr)
 
 
+def test_a_socket_that_is_lost_after_the_fork_is_told_in_the_terminal(tmp_path: Path) -> None:
+    """The same address twice: each is free when it is tried."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    twice = ["--listen", f"tcp:{port}:interface=127.0.0.1"] * 2
+    options = ["--cache-dir", str(tmp_path / "cache"), *twice]
+    done = run(tmp_path, *options)
+    assert done.returncode == 1
+    assert re.fullmatch(r"pypicache: --listen: tcp:.*in use.*\n", done.stderr)
+    for how in ([], ["--nodaemon"]):
+        status = subprocess.run(
+            [TWISTD, *how, f"--logfile={tmp_path / 'log'}", f"--pidfile={tmp_path / 'pid'}", "pypicache", *options],
+            cwd=tmp_path,
+            env=clean_environment(tmp_path),
+            timeout=DEADLINE,
+            check=False,
+        ).returncode
+        assert status == 1
+        assert "--listen" in (tmp_path / "log").read_text()
+    assert refused(port)
+
+
+def test_the_start_says_what_kind_of_socket_it_listens_on(start: Start, tmp_path: Path) -> None:
+    sockets = ("--listen", "tcp:0:interface=127.0.0.1", "--listen", f"unix:{tmp_path}/socket")
+    daemon = start(*sockets)
+    daemon.wait_for_log(rf"listening on the socket {tmp_path}/socket\n")
+    daemon.wait_for_log(r"listening on http://127\.0\.0\.1:\d+/simple/ \(this machine only\)\n")
+    assert "Starting factory" not in daemon.log
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "names"),
     [
@@ -146,6 +178,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
         (("--index-ttl", "soon"), {}, "--index-ttl"),
         (("--cache-dir", "/dev/null/cache"), {}, "--cache-dir"),
         (("--no-such-option",), {}, "no-such-option"),
+        (("--listen", "carrier-pigeon:1"), {}, "--listen"),
         (("--config", "/nonexistent.toml"), {}, "--config"),
         ((), {"PYPICACHE_CACHE_SIZE": "big"}, "PYPICACHE_CACHE_SIZE"),
     ],
@@ -166,6 +199,18 @@ def test_a_second_daemon_on_one_directory_is_refused(daemon: Daemon, tmp_path: P
     assert "--cache-dir" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert ask(daemon, "/healthz").status == 200
+
+
+@pytest.mark.parametrize("name", ["catalogue.sqlite", "tmp"])
+def test_a_directory_that_can_not_be_opened_ends_it(name: str, tmp_path: Path) -> None:
+    """One fails before the reactor runs, the other after."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / name).mkdir() if name.endswith("sqlite") else (cache / name).touch()
+    done = run(tmp_path, "--port", "0", "--cache-dir", str(cache))
+    assert done.returncode == 1
+    assert re.fullmatch(r"pypicache: --cache-dir: .*\n", done.stderr)
+    assert "Server Shut Down" in done.stdout
 
 
 def test_a_broken_catalogue_does_not_keep_it_from_starting(upstream: Upstream, daemon: Daemon) -> None:

@@ -168,6 +168,15 @@ def test_links_of_the_json_api_name_the_host_that_was_asked(daemon: Daemon) -> N
     assert file["url"].startswith(f"{daemon.url}/packages/")
 
 
+def test_the_json_api_does_not_overrule_what_the_page_says_of_a_file(upstream: Upstream, daemon: Daemon) -> None:
+    path = next(path for name, path in links(daemon, "app").items() if name.endswith(".whl"))
+    assert ask(daemon, "/pypi/app/json").status == 200
+    announced = ask(daemon, f"{path}.metadata").headers["etag"]
+    assert announced.startswith('"sha256:')
+    assert ask(daemon, path, "HEAD").headers["content-length"] != "0"
+    assert upstream.count(method="HEAD") == 0
+
+
 def test_links_of_simple_pages_name_no_host(daemon: Daemon) -> None:
     assert b"evil.example" not in ask(daemon, PAGE, Host="evil.example").body
 
@@ -176,6 +185,16 @@ def test_files_that_no_page_named(upstream: Upstream, daemon: Daemon) -> None:
     answer = ask(daemon, "/files/elsewhere.example/some-1.0.tar.gz")
     assert answer.status == 403
     assert "--file-host" in answer.reason
+
+
+def test_a_redirect_keeps_the_format_that_was_asked_for(daemon: Daemon) -> None:
+    assert ask(daemon, "/simple/app?format=text/html").headers["location"] == "app/?format=text/html"
+
+
+def test_a_connection_ends_after_a_malformed_request(daemon: Daemon) -> None:
+    answer = exchange(daemon, b"GET /simple/ HTTP/1.1\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_below_a_prefix(start: Start) -> None:

@@ -97,6 +97,9 @@ def test_a_refused_connection_without_a_copy_says_what_is_wrong(upstream: Upstre
     assert "refused" in answer.reason
     assert answer.headers["content-type"] == "application/problem+json"
     assert "refused" in answer.json()["detail"]
+    assert answer.state == "MISS"
+    assert 'pypicache; fwd=miss; detail="connection refused' in answer.headers["cache-status"]
+    daemon.wait_for_log(r'"GET /simple/app/ HTTP/1.1" \S+ 503 \d+ MISS \d+\.\d+ ')
 
 
 def test_a_slow_upstream_costs_the_stale_wait_once(upstream: Upstream, start: Start) -> None:
@@ -150,6 +153,8 @@ def test_an_unknown_project(upstream: Upstream, daemon: Daemon) -> None:
     assert answer.status == 404
     assert "max-age=" in answer.headers["cache-control"]
     assert "retry-after" not in answer.headers
+    assert (answer.state, page(daemon, "/simple/unheard-of/").state) == ("MISS", "HIT")
+    assert "fwd=miss; fwd-status=404" in answer.headers["cache-status"]
 
 
 def test_offline_pages_list_what_is_held_and_upstream_is_left_alone(upstream: Upstream, daemon: Daemon) -> None:

@@ -502,6 +502,21 @@ class Ranges(FilesCase):
         self.assertEqual(self.body_of(asked), BODY)
 
 
+class Publishing(FilesCase):
+    def test_who_asks_between_the_last_byte_and_the_record_gets_the_stored_file(self) -> None:
+        self.ask()
+        self.upstream.answer(pieces())
+        opened = self.files.transfers.running(URL)
+
+        patch = self.patch(type(opened.transfer), "join", lambda transfer: None)
+        late = self.ask()
+        patch.restore()
+        self.assertNoResult(late)
+        self.clock.pump([0.01] * 20)
+        self.assertEqual(self.body_of(late), BODY)
+        self.assertEqual(len(self.upstream.requests), 1)
+
+
 class CompanionFiles(FilesCase):
     metadata = b"Metadata-Version: 2.1\n"
 
@@ -539,6 +554,23 @@ class CompanionFiles(FilesCase):
 
 class Offline(FilesCase):
     offline = True
+
+    def test_a_companion_is_made_of_the_file_that_is_held(self) -> None:
+        metadata = b"Metadata-Version: 2.1\n"
+        self.name(metadata={"sha256": hashlib.sha256(metadata).hexdigest()})
+        self.files.offline = False
+        self.ask()
+        self.deliver(pieces())
+        self.files.offline = True
+        companion = evolve(
+            self.route, key=f"{URL}.metadata", url=f"{URL}.metadata", companion_of=URL, derive=lambda stream: metadata
+        )
+        self.assertEqual(self.body_of(self.ask(companion)), metadata)
+        self.assertEqual(len(self.upstream.requests), 1)
+
+    def test_a_companion_of_what_is_not_held_can_not_be_had(self) -> None:
+        self.name(metadata={"sha256": "0" * 64})
+        self.failureResultOf(self.ask(evolve(self.route, key=f"{URL}.metadata", companion_of=URL)), Unavailable)
 
     def test_upstream_is_never_asked(self) -> None:
         failure = self.failureResultOf(self.ask(), Unavailable)

@@ -300,6 +300,29 @@ class Offline(PagesCase):
         self.assertEqual(self.upstream.requests, [])
 
 
+class LimitedStaleness(PagesCase):
+    policy = PagePolicy(max_stale=60.0)
+
+    def test_a_purged_page_serves_as_a_stale_answer_for_as_long_as_another(self) -> None:
+        self.cached(b"one")
+        self.successResultOf(Deferred.fromCoroutine(self.pages.expire(self.route)))
+        asked = self.ask()
+        self.upstream.fail()
+        self.assert_answer(asked, CacheState.STALE, b"one")
+        self.clock.advance(60)
+        asked = self.ask()
+        self.upstream.fail()
+        self.failureResultOf(asked, Unavailable)
+
+    def test_a_purge_makes_no_copy_younger(self) -> None:
+        self.cached(b"one")
+        self.clock.advance(TTL + 61)
+        self.successResultOf(Deferred.fromCoroutine(self.pages.expire(self.route)))
+        asked = self.ask()
+        self.upstream.fail()
+        self.failureResultOf(asked, Unavailable)
+
+
 class NoFreshness(PagesCase):
     def test_joiners_wait_for_the_refresh(self) -> None:
         self.route = page_route(source(ttl=0.0))

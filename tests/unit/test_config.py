@@ -355,7 +355,7 @@ def test_credentials_in_the_file(keys: str, expected: Credential) -> None:
         (f"token = '{SECRET}'\nusername = 'ci'", "token: give a token, or username"),
         (f"token = '{SECRET} '\npassword = 'x'", "token: "),
         (f"token = 'a {SECRET}'", "token: what it says must be visible ASCII"),
-        ("token-env = 'UNSET'", "token-env: what it says must be"),
+        ("token-env = 'UNSET'", "token-env: the variable UNSET is not set"),
         ("password-file = '/none'", "password-file: /none can't be read"),
         ("username = ''", "username: must not be empty"),
     ],

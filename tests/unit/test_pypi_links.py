@@ -102,7 +102,8 @@ def test_a_served_path_leads_back_to_the_key(scheme: str, host: str, segments: l
     url = f"{scheme}://{host}/{'packages/' if packages else ''}{'/'.join(segments)}"
     place = Linker(BASE, PACKAGES).place(url)
     if place is None:
-        assert not segments[-1].strip() or any(unquote(segment) in (".", "..") for segment in segments)
+        # urljoin leaves out an empty parameter, the semicolon with it.
+        assert not segments[-1].strip(" ;") or any(unquote(segment) in (".", "..") for segment in segments)
         return
     assert place.path.isascii()
     assert not set(place.path) & set(' ?#"<>')

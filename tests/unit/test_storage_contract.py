@@ -109,6 +109,8 @@ def test_an_expired_page_stays(store):
     now(store.pages.expire("https://index.example/simple/unknown/"))
     assert now(store.pages.get(PAGE)) == evolve(page, validated_at=0.0)
     assert body_of(store, page) == b"{}"
+    now(store.pages.expire(PAGE, 5.0))
+    assert now(store.pages.get(PAGE)) == evolve(page, validated_at=5.0)
 
 
 def test_a_deleted_page_has_gone(store):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -150,9 +151,39 @@ def test_a_port_in_use_is_told_and_one_that_listens_elsewhere_is_not_tried(made:
         args = ["--cache-dir", str(tmp_path), "--port", str(port)]
         with pytest.raises(SystemExit, match=rf"^pypicache: --port: 127\.0\.0\.1:{port} is already in use"):
             tap.makeService(parse(*args))
-        tap.makeService(parse(*args, "--listen", "unix:/run/x"))
+        tap.makeService(parse(*args, "--listen", f"unix:{tmp_path}/x"))
     preflight.check_port("127.0.0.1", port)
     assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "bogus:1",
+        "tcp:http",
+        "tcp:0:interface=192.0.2.1",
+        "tcp6:0:interface=2001\\:db8\\:\\:1",
+        "ssl:0:privateKey=/nonexistent",
+        "unix:/nonexistent/socket",
+        "unix:address=/nonexistent/socket",
+        "systemd:domain=INET:index=7",
+    ],
+)
+def test_endpoints_that_can_t_be_used_are_told_before_the_fork(
+    description: str, made: list[Any], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match=rf"^pypicache: --listen: {re.escape(description)}: ."):
+        tap.makeService(parse("--cache-dir", str(tmp_path), "--listen", description))
+    assert made == []
+
+
+def test_an_endpoint_in_use_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for description in (f"tcp:{port}", f"tcp:port={port}:interface=127.0.0.1"):
+            with pytest.raises(ConfigError, match=r"^--listen: tcp:.* is already in use$"):
+                preflight.check_endpoint(description)
+    preflight.check_endpoint(f"tcp:{port}:interface=127.0.0.1")
 
 
 @pytest.mark.parametrize("interface", ["a..b", "192.0.2.1", "2001:db8::1"])

@@ -171,8 +171,14 @@ class TestRedirects:
         web = Web(prefix="/a")
         web.mount.routes["/x"] = Redirect(location)
         response = web.ask("/a/x?q=1")
-        assert (response.status, response["location"]) == (301, sent)
+        assert (response.status, response["location"]) == (301, f"{sent}?q=1")
         assert "x-evil" not in response
+        assert web.ask("/a/x")["location"] == sent
+
+    def test_doubled_slashes_before_the_prefix(self) -> None:
+        web = Web(prefix="/a")
+        assert web.ask("//a/simple/six/")["location"] == "/a/simple/six/"
+        assert web.ask("//evil.example/a/").status == 404
 
 
 class TestMounts:

@@ -28,6 +28,17 @@ def test_idle_connections_are_closed() -> None:
     assert transport.disconnecting
 
 
+def test_lines_that_are_too_long_are_refused() -> None:
+    long = b"a" * (1 << 15)
+    for data, status in (
+        (b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n" % long, 414),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nCookie: %s\r\n\r\n" % long, 431),
+    ):
+        transport = Web().raw(data)
+        assert parse(transport.value()).status == status
+        assert transport.disconnecting
+
+
 def test_a_client_that_wants_to_close_is_told_so() -> None:
     transport = Web().raw(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert parse(transport.value())["connection"] == "close"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -20,7 +20,7 @@ from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
 from twisted_pypi.caching.transfers import Opened, Transfers
-from twisted_pypi.errors import Absent, Unavailable, UpstreamFailed
+from twisted_pypi.errors import Absent, CacheError, Unavailable, UpstreamFailed
 from twisted_pypi.events import Decided
 from twisted_pypi.interfaces import FileStore, Observer
 from twisted_pypi.model import Asker, CacheState, FileAnswer, FileRoute, Provenance, StoredFile
@@ -48,9 +48,10 @@ class CachedFiles:
         if stored is not None:
             return stored
         if self.offline:
-            raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None)
-        if self._absent.left(route.key, self.clock.seconds()):
-            raise Absent(f"{route.name}: upstream has no such file")
+            return await self._offline(route, asker)
+        if left := self._absent.left(route.key, self.clock.seconds()):
+            how = Provenance(CacheState.HIT, ttl=left)
+            raise Absent(f"{route.name}: upstream has no such file", provenance=how)
         return await self._within_budget(route, self._missing(route, asker))
 
     async def stop(self) -> None:
@@ -82,19 +83,27 @@ class CachedFiles:
         except LookupError:
             return None
 
+    async def _offline(self, route: FileRoute, asker: Asker) -> FileAnswer:
+        """A companion can still be made of the file that it accompanies, which pages go on announcing with it."""
+        if route.companion_of:
+            file = await self.companions.make(route, await self.knowledge.of(route, asker.client))
+            answer = await self._at_rest(file, asker, CacheState.HIT) if file is not None else None
+            if answer is not None:
+                return answer
+        how = Provenance(CacheState.MISS, detail="offline")
+        raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None, provenance=how)
+
     # -- missing -------------------------------------------------------------------------------------------------
 
     async def _within_budget(self, route: FileRoute, work: Coroutine[Any, Any, T]) -> T:
         """`work`'s result, or `Unavailable` when the first byte takes too long; shared fetches go on then."""
+        begun = self.clock.seconds()
         task = Deferred.fromCoroutine(work)
         task.addTimeout(BUDGET, self.clock)
         try:
             return await task
-        except defer.TimeoutError:
-            raise Unavailable(f"{route.name}: upstream did not answer in time") from None
-        except UpstreamFailed as failure:
-            wish = 2 if failure.retry_after is None else max(1, min(failure.retry_after, 30))
-            raise Unavailable(f"{route.name}: upstream {failure.reason}", retry_after=wish) from failure
+        except (defer.TimeoutError, Absent, Unavailable, UpstreamFailed) as error:
+            raise _told(route, error, self.clock.seconds() - begun) from error
 
     async def _missing(self, route: FileRoute, asker: Asker) -> FileAnswer:
         known = await self.knowledge.of(route, asker.client)
@@ -167,6 +176,10 @@ class CachedFiles:
                 upstream_seconds=seconds,
             )
             return FileAnswer(opened.length, opened.sha256, joined, how)
+        if opened.transfer is not None and opened.transfer.unstored is None:
+            # All its bytes are here, but it is no more growing and not yet recorded.
+            await self.transfers.ended(route.key)
+            return await self._transferred(route, known, asker)
         relay = opened.claim()
         if relay is None:
             fetched = await self.transfers.fetch(known, asker.client)
@@ -185,3 +198,15 @@ class CachedFiles:
         if isinstance(error, Absent) and route.companion_of and known.named and known.announced:
             raise Unavailable(f"{route.name}: announced, but upstream does not have it") from error
         raise error
+
+
+def _told(route: FileRoute, error: Exception, seconds: float) -> CacheError:
+    """What a client is told that waited so many seconds for nothing."""
+    how = Provenance(CacheState.MISS, upstream_seconds=seconds)
+    if isinstance(error, CacheError):
+        return evolve(error, provenance=how)
+    if not isinstance(error, UpstreamFailed):
+        return Unavailable(f"{route.name}: upstream did not answer in time", provenance=how)
+    wish = 2 if error.retry_after is None else max(1, min(error.retry_after, 30))
+    how = evolve(how, upstream_status=error.status, detail=error.reason)
+    return Unavailable(f"{route.name}: upstream failed: {error.reason}", retry_after=wish, provenance=how)

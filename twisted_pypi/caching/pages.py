@@ -105,7 +105,8 @@ class CachedPages:
         plan = freshness.plan(held.copy if held else None, self._circumstances(route, held, asker))
         self.observer(Decided(route.key, plan.step.name.lower(), plan.reason))
         if plan.step is Step.REFUSE:
-            raise Unavailable(f"{route.name or route.key}: offline, and not in the cache", retry_after=None)
+            problem = f"{route.name or route.key}: offline, and not in the cache"
+            raise Unavailable(problem, retry_after=None, provenance=Provenance(CacheState.MISS, detail="offline"))
         if plan.step is Step.SERVE and held is not None:
             self._probe(route, sources, held, asker)
             return await self._serve(route, held, Provenance(plan.state))
@@ -117,10 +118,15 @@ class CachedPages:
         if route.owner is not None:
             self._owners.pop(route.owner, None)
             await self.store.facts.forget_owner(route.owner)
-        stored = [source.key for source in route.sources if await self.store.pages.get(source.key) is not None]
-        for key in stored:
-            await self.store.pages.expire(key)
-        return len(stored)
+        count = 0
+        for source in route.sources:
+            page = await self.store.pages.get(source.key)
+            if page is not None:
+                # Just stale, by the second that file times and sums may be off: --max-stale counts from here.
+                just_stale = self.clock.seconds() - source.ttl - 1
+                await self.store.pages.expire(source.key, min(page.validated_at, just_stale))
+                count += 1
+        return count
 
     def stop(self) -> None:
         """Give up the fetches under way."""
@@ -129,9 +135,10 @@ class CachedPages:
     # -- what is stored ------------------------------------------------------------------------------------------
 
     def _refuse_absent(self, route: PageRoute, asker: Asker) -> None:
-        if not asker.no_cache and not self.policy.offline and self._absent.left(route.key, self.clock.seconds()):
+        left = self._absent.left(route.key, self.clock.seconds())
+        if left and not asker.no_cache and not self.policy.offline:
             self.observer(Decided(route.key, "absent", "upstream said so a moment ago"))
-            raise _absence(route)
+            raise _absence(route, Provenance(CacheState.HIT, ttl=left))
 
     def _only_source(self, route: PageRoute) -> PageSource | None:
         """The source that is known in memory to answer alone."""
@@ -212,19 +219,20 @@ class CachedPages:
         how = Provenance(
             state,
             collapsed=collapsed,
+            stored=verdict is Verdict.NEW,
             upstream_status=asked.status,
             upstream_seconds=self.clock.seconds() - begun,
             detail=asked.failure.reason if asked.failure else "",
             parent=asked.parent,
         )
         if verdict is Verdict.ABSENT:
-            raise _absence(route)
+            raise _absence(route, how)
         if verdict is Verdict.NEW and asked.page is not None:
             return await self._serve(route, self._hold(route, asked.page), how)
         if verdict is Verdict.COPY and held is not None:
             page = asked.page if asked.outcome is Outcome.NOT_MODIFIED and asked.page else held.page
             return await self._serve(route, self._hold(route, page), how)
-        raise _unavailable(route, asked)
+        raise _unavailable(route, asked, how)
 
     async def _within(self, flight: Deferred[Asked], seconds: float) -> Asked:
         """The flight's result, or LATE; the flight goes on without this waiter then."""
@@ -274,15 +282,16 @@ class CachedPages:
         return await restricted(route, held.page, how, self.store.pages, self.store.files, self.workers)
 
 
-def _absence(route: PageRoute) -> Absent:
-    return Absent(f"{route.name or route.key}: no configured index has it")
+def _absence(route: PageRoute, how: Provenance) -> Absent:
+    return Absent(f"{route.name or route.key}: no configured index has it", provenance=how)
 
 
-def _unavailable(route: PageRoute, asked: Asked) -> Unavailable:
+def _unavailable(route: PageRoute, asked: Asked, how: Provenance) -> Unavailable:
     what = route.name or route.key
     if asked.failure is None:
-        return Unavailable(f"{what}: upstream did not answer in time")
-    return Unavailable(f"{what}: upstream {asked.failure.reason}", retry_after=_retry_after(asked))
+        return Unavailable(f"{what}: upstream did not answer in time", provenance=how)
+    problem = f"{what}: upstream failed: {asked.failure.reason}"
+    return Unavailable(problem, retry_after=_retry_after(asked), provenance=how)
 
 
 def _retry_after(asked: Asked) -> int:

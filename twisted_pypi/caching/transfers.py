@@ -25,7 +25,6 @@ from twisted_pypi.urls import without_secrets
 
 log = Logger()
 
-
 UNCLAIMED = 15.0
 """Seconds after which a body that passes through, and that nobody claimed, is given up."""
 
@@ -101,15 +100,15 @@ class Transfers:
             task.cancel()
 
     async def _open(self, route: FileRoute, known: Known, client: str) -> Opened:
-        await self._ended(route.key)
+        await self.ended(route.key)
         kept = await self.store.resume(route.key, tuple(known.hashes))
         fetched = await self._go_on(known, client, kept) if kept is not None else None
         if kept is not None and fetched is not None and fetched.status == 206:
             return self._begin(route, known, client, fetched, kept)
         return await self._start(route, known, client, fetched or await self.fetch(known, client))
 
-    async def _ended(self, key: str) -> None:
-        """Wait for a transfer that failed to put its partial file away: this is what is gone on with."""
+    async def ended(self, key: str) -> None:
+        """Wait until a transfer that gets no more bytes is recorded, or its partial file put away."""
         task = self._tasks.get(key)
         if task is not None:
             ended: Deferred[None] = Deferred()

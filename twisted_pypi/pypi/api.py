@@ -5,14 +5,13 @@ Clients of the JSON API expect absolute links: they begin with `PLACEHOLDER`, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from attrs import frozen
 
 from twisted_pypi.model import FileLink, PageBody
-from twisted_pypi.pypi.digests import known_hashes, size_of
 from twisted_pypi.pypi.links import Linker
 from twisted_pypi.pypi.simple_json import load_object
 
@@ -25,12 +24,11 @@ class ApiPage:
     """`model.Document` for a JSON document with one form."""
 
     data: bytes
-    announced: Sequence[FileLink] = ()
     version: int | None = None
 
     def links(self) -> Iterable[FileLink]:
-        """What it says of files."""
-        return self.announced
+        """None: what a file is, its project's page says, and says more of it (the digest of its `.metadata`)."""
+        return ()
 
     def render(self, body: str) -> Iterable[bytes]:
         """The document, as the only chunk; "json" is its only body."""
@@ -53,13 +51,12 @@ def interpret_api(packages: str, body: PageBody) -> ApiPage:
     if not isinstance(document.get("info"), dict):
         raise ValueError('not a JSON API document: no "info"')
     linker = Linker(body.url, packages)
-    announced: dict[str, FileLink] = {}
     if "urls" in document:
-        document["urls"] = _rewritten(document["urls"], linker, announced)
+        document["urls"] = _rewritten(document["urls"], linker)
     if isinstance(releases := document.get("releases"), dict):
-        document["releases"] = {version: _rewritten(files, linker, announced) for version, files in releases.items()}
+        document["releases"] = {version: _rewritten(files, linker) for version, files in releases.items()}
     serial = document.get("last_serial")
-    return ApiPage(orjson.dumps(document), tuple(announced.values()), serial if isinstance(serial, int) else None)
+    return ApiPage(orjson.dumps(document), serial if isinstance(serial, int) else None)
 
 
 def _whole(body: PageBody) -> bytes:
@@ -67,12 +64,11 @@ def _whole(body: PageBody) -> bytes:
     return body.stream.read()
 
 
-def _rewritten(files: object, linker: Linker, announced: dict[str, FileLink]) -> list[dict[str, Any]]:
-    """The entries with our links, those left out that can't be linked. What they say is added to `announced`."""
+def _rewritten(files: object, linker: Linker) -> list[dict[str, Any]]:
+    """The entries with our links, those left out that can't be linked."""
     rewritten = []
     for file in files if isinstance(files, list) else ():
         place = linker.place(file["url"]) if isinstance(file, dict) and isinstance(file.get("url"), str) else None
         if place is not None:
             rewritten.append({**file, "url": PLACEHOLDER.decode() + place.path})
-            announced[place.url] = FileLink(place.url, known_hashes(file.get("digests")), size_of(file.get("size")))
     return rewritten

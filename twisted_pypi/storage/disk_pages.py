@@ -88,9 +88,9 @@ class DiskPages:
         """Upstream said 304: `validated_at` becomes `now`, in the store only if the page is still this one."""
         return await self.engine.tasks.run(self._touch(page.meta.key, page, now)) or evolve(page, validated_at=now)
 
-    async def expire(self, key: str) -> None:
-        """Make the page stale: `validated_at` becomes 0."""
-        await self.engine.tasks.run(self._touch(key, None, 0.0))
+    async def expire(self, key: str, validated_at: float = 0.0) -> None:
+        """Make the page stale: `validated_at` becomes that, by default 0."""
+        await self.engine.tasks.run(self._touch(key, None, validated_at))
 
     async def delete(self, key: str) -> None:
         """Drop the page."""

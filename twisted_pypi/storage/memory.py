@@ -105,9 +105,9 @@ class MemoryPages:
             self._touch(page.meta.key, now)
         return evolve(page, validated_at=now)
 
-    async def expire(self, key: str) -> None:
-        """`validated_at` becomes 0."""
-        self._touch(key, 0.0)
+    async def expire(self, key: str, validated_at: float = 0.0) -> None:
+        """`validated_at` becomes that, by default 0."""
+        self._touch(key, validated_at)
 
     async def delete(self, key: str) -> None:
         """Drop the page."""

@@ -32,6 +32,7 @@ Answer = Reply | Coroutine[Deferred[Any], Any, Reply]
 
 _TEXT = "text/plain; charset=utf-8"
 _READS = ("GET", "HEAD")
+_SLASHES = re.compile(r"^/{2,}")
 
 
 @define
@@ -106,9 +107,12 @@ class ProxyResource(Resource):
         if not is_allowed(ask.client, services.allow):
             raise Forbidden("Your address is not allowed to use this cache")
         if path is None:
+            tidy = _SLASHES.sub("/", ask.path)
+            if below(services.prefix, tidy):
+                return _redirect(_with_query(tidy, ask))
             raise Absent(f"Nothing is served here: everything is below {services.prefix}/")
         if not path:
-            return _redirect(f"{services.prefix}/")
+            return _redirect(_with_query(f"{services.prefix}/", ask))
         if path.startswith(ADMIN_PATH):
             return self._purge(ask, path)
         if ask.method not in _READS:
@@ -145,7 +149,7 @@ class ProxyResource(Resource):
     def _proxied(self, ask: Ask, path: str) -> Answer:
         route = resolve(self._services.mounts, path)
         if isinstance(route, Redirect):
-            return _redirect(_within_prefix(self._services.prefix, route.location))
+            return _redirect(_with_query(_within_prefix(self._services.prefix, route.location), ask))
         if isinstance(route, FileRoute):
             return file_reply(self._services.files, route, ask)
         return self._page(ask, route)
@@ -178,6 +182,11 @@ def resolve(mounts: Iterable[Mount], path: str) -> Route:
 def _within_prefix(prefix: str, location: str) -> str:
     # "//host/" would lead away from here, and browsers take "\\" for "/".
     return re.sub(r"^[/\\]+", lambda _: f"{prefix}/", location)
+
+
+def _with_query(location: str, ask: Ask) -> str:
+    """The query may name the form that is wanted (PEP 691)."""
+    return f"{location}?{ask.query}" if ask.query else location
 
 
 def _redirect(location: str) -> Reply:

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 
+from twisted_pypi.errors import CacheError
 from twisted_pypi.events import Served
 from twisted_pypi.http.cache_status import cache_status
 from twisted_pypi.interfaces import Observer
@@ -80,7 +81,9 @@ def problem_reply(error: BaseException, accept: str) -> Reply:
     problem = problem_of(error)
     content_type, body = problem_body(problem, accept)
     reply = simple_reply(problem.status, content_type, body, "error", ("Vary", "Accept"), *problem.headers)
-    return evolve(reply, reason=reason_phrase(problem.reason))
+    provenance = error.provenance if isinstance(error, CacheError) else None
+    lines = reply.lines + (provenance_lines(provenance) if provenance else b"")
+    return evolve(reply, lines=lines, reason=reason_phrase(problem.reason), provenance=provenance)
 
 
 @define

@@ -86,7 +86,8 @@ class CacheRequest(http.Request):
         """
         channel = self.channel
         site = channel.site
-        if site.draining:
+        # After a request that isn't proper, what follows on the connection may not be what it seems.
+        if site.draining or status == http.BAD_REQUEST:
             channel.persistent = 0
         self.startedWriting = 1
         self.chunked = int(not sized and self.clientproto == b"HTTP/1.1" and self.method != b"HEAD")
@@ -117,6 +118,14 @@ class CacheChannel(http.HTTPChannel):
         """Whether nothing is being answered."""
         return not any(request.received for request in self.requests)
 
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
+        """Refuse a request line (414) or header (431) that is too long, unless answers before it are under way."""
+        if self.idle:
+            reason = b"431 Request Header Fields Too Large" if self.requests else b"414 URI Too Long"
+            head = b"HTTP/1.1 %s\r\n%sContent-Length: 0\r\nConnection: close\r\n\r\n"
+            self.write(head % (reason, _common(int(self.site.reactor.seconds()))))  # type: ignore[no-untyped-call]
+        self.loseConnection()  # type: ignore[no-untyped-call]
+
     def connectionMade(self) -> None:  # noqa: N802
         """Begin: the site takes note of the connection."""
         super().connectionMade()  # type: ignore[no-untyped-call]
@@ -133,6 +142,7 @@ class CacheSite(Site):
 
     protocol = CacheChannel  # type: ignore[assignment]
     displayTracebacks = False  # noqa: N815
+    noisy = False
 
     def __init__(self, resource: IResource, reactor: IReactorTime) -> None:
         super().__init__(resource, CacheRequest, timeout=KEEP_ALIVE, reactor=reactor)  # type: ignore[no-untyped-call]
