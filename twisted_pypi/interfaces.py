@@ -157,6 +157,18 @@ class Facts(Protocol):
     async def forget_owner(self, name: str) -> None:
         """The next page fetch decides anew."""
 
+    async def marks(self, kind: str, subject: str) -> Mapping[str, float]:
+        """Notes of a kind on a subject: values, each with the time (seconds since the epoch) until which it counts.
+
+        Those whose time is over may still be among them.
+        """
+
+    async def mark(self, kind: str, subject: str, value: str, until: float) -> None:
+        """Add a value to those of the subject, or prolong it."""
+
+    async def unmark(self, kind: str, subjects: list[str]) -> None:
+        """Drop all values of the subjects."""
+
 
 class Store(Protocol):
     """All that is kept."""
