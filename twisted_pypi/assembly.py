@@ -84,10 +84,11 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     refresher = Refresher(upstream, store.pages, parsing, observer, reactor.seconds, _scratch(settings))
     policy = PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
     pages = CachedPages(store, upstream, refresher, parsing, observer, reactor, policy)
+    knowledge = Knowledge(store.facts, pages, mount.permits)
     files = CachedFiles(
         store.files,
-        Knowledge(store.facts, pages, mount.permits),
-        Transfers(upstream, store.files, observer, reactor),
+        knowledge,
+        Transfers(upstream, store.files, observer, reactor, knowledge.remember),
         Companions(store.files, parsing),
         observer,
         reactor,
@@ -103,7 +104,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         observer=observer,
         clock=reactor,
         readiness=readiness,
-        purge=Purger((mount,), pages, store, parsing).purge,
+        purge=Purger((mount,), pages, knowledge, store, parsing).purge,
         status=Figures(store, metrics, reactor.seconds(), reactor).now,
         metrics=metrics.render,
         prefix=settings.prefix,

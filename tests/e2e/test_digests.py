@@ -161,9 +161,7 @@ def test_a_404_of_a_listed_file_is_not_remembered(upstream: Upstream, daemon: Da
     assert ask(daemon, path).body == file.data
 
 
-def test_another_indexs_page_says_nothing(
-    upstream: Upstream, other_upstream: Upstream, start: Start
-) -> None:
+def test_another_indexs_page_says_nothing(upstream: Upstream, other_upstream: Upstream, start: Start) -> None:
     file = publish(upstream, MB)
     entry = {**upstream.catalogue.file_json(file), "hashes": {"sha256": "0" * 64}}
     other_upstream.project("liar").extra["files"] = [entry]

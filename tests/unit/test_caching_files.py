@@ -161,6 +161,55 @@ class Integrity(FilesCase):
         self.assertIsNotNone(self.successResultOf(asked).source.failure)
 
 
+class Changes(FilesCase):
+    other = b"other" * 20_000
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files.transfers.first_seen = self.files.knowledge.remember
+        self.elsewhere = evolve(self.route, index=None, indexes=("liar", "main"))
+
+    def fetch(self, body: bytes = BODY, route: FileRoute | None = None) -> FileAnswer:
+        asked = self.ask(route)
+        self.deliver(pieces(body))
+        return self.successResultOf(asked)
+
+    def speak(self, index: str = "main", **hashes: str) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.store.facts.record_link(index, FileLink(URL, hashes))))
+
+    def test_a_page_that_comes_to_announce_another_file_has_the_stored_one_replaced(self) -> None:
+        self.name()
+        self.fetch()
+        self.speak(sha256=hashlib.sha256(self.other).hexdigest())
+        asked = self.ask()
+        self.deliver(pieces(self.other))
+        self.assertEqual(self.body_of(asked), self.other)
+
+    def test_a_digest_that_comes_later_confirms_the_stored_file(self) -> None:
+        self.speak()
+        self.fetch()
+        self.speak(md5=hashlib.md5(BODY).hexdigest())
+        self.assertEqual(self.successResultOf(self.ask()).provenance.state, CacheState.HIT)
+        file = self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL)))
+        self.assertTrue(file.verified)
+
+    def test_another_indexs_page_has_nothing_replaced(self) -> None:
+        self.name()
+        self.fetch()
+        self.speak("liar", sha256="0" * 64)
+        self.failureResultOf(self.ask(self.elsewhere), Unavailable)
+        self.assertEqual(self.successResultOf(self.ask()).provenance.state, CacheState.HIT)
+
+    def test_a_file_that_nobody_announced_must_stay_what_it_was(self) -> None:
+        self.speak()
+        self.fetch()
+        self.successResultOf(Deferred.fromCoroutine(self.store.files.delete(URL)))
+        self.assertIsInstance(self.fetch(self.other).source.failure, UpstreamFailed)
+        self.assertEqual(len(self.of_kind(IntegrityFailed)), 1)
+        self.successResultOf(Deferred.fromCoroutine(self.files.knowledge.forget("main", [URL])))
+        self.assertIsNone(self.fetch(self.other).source.failure)
+
+
 class Permission(FilesCase):
     def setUp(self) -> None:
         super().setUp()

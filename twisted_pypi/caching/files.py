@@ -15,12 +15,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_pypi.caching.companion import Companions
-from twisted_pypi.caching.knowledge import Knowledge, Known
+from twisted_pypi.caching.knowledge import Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
 from twisted_pypi.caching.transfers import Opened, Transfers
-from twisted_pypi.errors import Absent, Unavailable, UpstreamFailed
+from twisted_pypi.errors import Absent, CacheError, Unavailable, UpstreamFailed
 from twisted_pypi.events import Decided
 from twisted_pypi.interfaces import FileStore, Observer
 from twisted_pypi.model import Asker, CacheState, FileAnswer, FileRoute, Provenance, StoredFile
@@ -61,12 +61,32 @@ class CachedFiles:
 
     async def _stored(self, route: FileRoute, asker: Asker) -> FileAnswer | None:
         file = self.store.hot(route.key) or await self.store.get(route.key)
-        if file is not None and not file.sha256:
-            file = await self._confirmed(route, file, asker)
+        if file is not None:
+            file = await self._agreed(route, file, asker)
         if file is None:
             return None
         self.observer(Decided(route.key, "serve", "stored"))
         return await self._at_rest(file, asker, CacheState.HIT)
+
+    async def _agreed(self, route: FileRoute, file: StoredFile, asker: Asker) -> StoredFile | None:
+        """The file, unless its index's page has come to announce another one.
+
+        No other index's page can have it dropped. Raises `Unavailable` where that page announces another file.
+        """
+        if not file.sha256:
+            return await self._confirmed(route, file, asker)
+        try:
+            known = await self.knowledge.recorded(route)
+        except CacheError:  # the catalogue is out of order: nothing speaks against the file
+            return file
+        verdict = agrees(file, known.hashes)
+        if verdict or not known.hashes:
+            return file
+        if known.index == file.index or file.index not in route.indexes:
+            return await self.store.confirm(file, known.hashes)
+        if verdict is None:
+            return file
+        raise Unavailable(f"{route.name}: {known.index} announces another file at this address than {file.index}")
 
     async def _confirmed(self, route: FileRoute, file: StoredFile, asker: Asker) -> StoredFile | None:
         """A file that was found on disk counts only once a digest from a page or its path confirmed it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from attrs import define, field
@@ -22,8 +23,15 @@ from twisted_pypi.urls import without_secrets
 log = Logger()
 
 
+FirstSeen = Callable[[StoredFile], Awaitable[None]]
+"""Is told of a file that was stored though nobody announced a digest of it."""
+
 UNCLAIMED = 15.0
 """Seconds after which a body that passes through, and that nobody claimed, is given up."""
+
+
+async def _unremembered(file: StoredFile) -> None:
+    """The default."""
 
 
 @define
@@ -56,6 +64,7 @@ class Transfers:
     store: FileStore
     observer: Observer
     clock: IReactorTime
+    first_seen: FirstSeen = _unremembered
     _opening: Singleflight[Opened] = field(factory=Singleflight, init=False)
     _running: dict[str, Opened] = field(factory=dict, init=False)
     _tasks: dict[str, Deferred[None]] = field(factory=dict, init=False)
@@ -125,8 +134,11 @@ class Transfers:
             # Those who wait for the headers take their sources first: a short body may be published in this turn.
             await deferLater(self.clock, 0)
             result = await transfer.receive()
-            await transfer.partial.publish(_record(route, known, opened.fetched, result))
+            file = _record(route, known, opened.fetched, result)
+            await transfer.partial.publish(file)
             stored = True
+            if not file.verified:
+                await self.first_seen(file)
         except UpstreamFailed as failure:
             reason = failure.reason
         except CancelledError:
