@@ -24,7 +24,9 @@ from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import CachedPages, PagePolicy
 from twisted_pypi.caching.purge import Purger
 from twisted_pypi.caching.refresh import Refresher
+from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.transfers import Transfers
+from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.events import Event
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
 from twisted_pypi.interfaces import Observer
@@ -81,19 +83,29 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
     upstream = HttpUpstream(reactor, _fetching(settings), observer)
     mount = IndexMount(settings.indexes)
-    refresher = Refresher(upstream, store.pages, parsing, observer, reactor.seconds, _scratch(settings))
+    refresher = Refresher(
+        upstream,
+        store.pages,
+        parsing,
+        observer,
+        reactor.seconds,
+        _scratch(settings),
+        Withheld(store.facts, reactor.seconds),
+    )
     policy = PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
     pages = CachedPages(store, upstream, refresher, parsing, observer, reactor, policy)
     knowledge = Knowledge(store.facts, pages, mount.permits)
+    spoiled = Spoiled(observer, reactor.seconds)
     files = CachedFiles(
         store.files,
         knowledge,
-        Transfers(upstream, store.files, observer, reactor, knowledge.remember),
+        Transfers(upstream, store.files, spoiled, reactor, knowledge.remember),
         Companions(store.files, parsing),
         observer,
         reactor,
         settings.offline,
         settings.not_found_ttl,
+        spoiled.spoiled,
     )
     readiness = Readiness()
     services = Services(

@@ -64,7 +64,7 @@ class PartialFile(Protocol):
         """The digest of everything written so far. `ValueError` for an algorithm not asked for at `begin`."""
 
     def reader(self) -> Reader:
-        """A reader with a descriptor of its own, valid after publishing and abandoning."""
+        """A reader with a descriptor of its own, valid after publishing and abandoning; until these are through."""
 
     async def publish(self, file: StoredFile) -> None:
         """Flush to disk, move into place, record: a crash at any point leaves either the whole entry or none."""
@@ -247,6 +247,9 @@ class Pages(Protocol):
 
     async def body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource:
         """The body. Raises `LookupError` when the page was replaced meanwhile: ask for the answer again."""
+
+    async def withhold(self, route: PageRoute, index: str, key: str) -> None:
+        """The companion of the file with this key can't be had: the index's page is not to announce it any more."""
 
 
 class Files(Protocol):

@@ -161,6 +161,46 @@ class Integrity(FilesCase):
         self.assertIsNotNone(self.successResultOf(asked).source.failure)
 
 
+class Around:
+    """Everything as `inner` does it, but for what subclasses say."""
+
+    def __init__(self, inner, until: Deferred) -> None:
+        self.inner = inner
+        self.until = until
+
+    def __getattr__(self, name: str):
+        return getattr(self.inner, name)
+
+
+class SlowToAbandon(Around):
+    """A file store whose partial files are put away only once `until` fires."""
+
+    async def begin(self, *arguments):
+        class Partial(Around):
+            async def abandon(self) -> None:
+                await self.until
+                await self.inner.abandon()
+
+        return Partial(await self.inner.begin(*arguments), self.until)
+
+
+class Ends(FilesCase):
+    def test_who_comes_while_a_failed_transfer_is_put_away_starts_the_next(self) -> None:
+        self.name(digest="0" * 64)
+        abandoning = Deferred()
+        self.files.transfers.store = SlowToAbandon(self.store.files, abandoning)
+        first = self.ask()
+        self.deliver(pieces())
+        self.assertIsNotNone(self.successResultOf(first).source.failure)
+        self.name()
+        second = self.ask()
+        self.upstream.answer(pieces())
+        abandoning.callback(None)
+        self.clock.advance(0)
+        self.assertEqual(self.body_of(second), BODY)
+        self.assertFalse(self.files.transfers.has(URL))
+
+
 class Changes(FilesCase):
     other = b"other" * 20_000
 

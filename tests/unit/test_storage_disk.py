@@ -634,3 +634,22 @@ def test_start_does_not_look_at_every_entry(tmp_path, monkeypatch):
         assert store.usage() == (300_000, 3_000_000)
         assert looked == []
         now(store.stop())
+
+
+# Beginning to read at the last moment
+
+
+def test_a_file_can_be_read_while_it_is_flushed(disk):
+    partial = now(disk.store.files.begin(KEY, 5, ()))
+    now(partial.write(b"wheel"))
+    place, readers = partial.place, []
+
+    async def flushing(*arguments):
+        readers.append(partial.reader())
+        await place(*arguments)
+
+    partial.place = flushing
+    now(partial.publish(record(b"wheel")))
+    assert [reader(0, 9) for reader in readers] == [b"wheel"]
+    with pytest.raises(RuntimeError):
+        partial.reader()

@@ -6,7 +6,7 @@ transfer that everybody shares.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
@@ -28,9 +28,16 @@ from twisted_pypi.model import Asker, CacheState, FileAnswer, FileRoute, Provena
 T = TypeVar("T")
 
 
+def _nothing(key: str) -> bool:
+    return False
+
+
 @define
 class CachedFiles:
-    """`interfaces.Files` over a store and an upstream. `not_found_ttl` in seconds."""
+    """`interfaces.Files` over a store and an upstream.
+
+    `not_found_ttl` in seconds; `spoiled` tells of a file's key whether wrong bytes of it went out (`spoiled.Spoiled`).
+    """
 
     store: FileStore
     knowledge: Knowledge
@@ -40,15 +47,21 @@ class CachedFiles:
     clock: IReactorTime
     offline: bool = False
     not_found_ttl: float = 60.0
+    spoiled: Callable[[str], bool] = _nothing
     _absent: Expiring = field(factory=Expiring, init=False)
 
     async def answer(self, route: FileRoute, asker: Asker) -> FileAnswer:
         """The file. Raises `Absent`, `Forbidden` or `Unavailable`, within the client's budget."""
+        if asker.if_range and self.spoiled(route.key):
+            return evolve(await self._answer(route, evolve(asker, range="", if_range="")), whole=True)
+        return await self._answer(route, asker)
+
+    async def _answer(self, route: FileRoute, asker: Asker) -> FileAnswer:
         stored = await self._stored(route, asker)
         if stored is not None:
             return stored
         if self.offline:
-            raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None)
+            return await self._offline(route, asker)
         if self._absent.left(route.key, self.clock.seconds()):
             raise Absent(f"{route.name}: upstream has no such file")
         return await self._within_budget(route, self._missing(route, asker))
@@ -116,9 +129,17 @@ class CachedFiles:
             wish = 2 if failure.retry_after is None else max(1, min(failure.retry_after, 30))
             raise Unavailable(f"{route.name}: upstream {failure.reason}", retry_after=wish) from failure
 
+    async def _offline(self, route: FileRoute, asker: Asker) -> FileAnswer:
+        made = await self.companions.make(route, await self.knowledge.recorded(route), asker)
+        if made is None:
+            raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None)
+        return made
+
     async def _missing(self, route: FileRoute, asker: Asker) -> FileAnswer:
         known = await self.knowledge.of(route, asker.client)
         try:
+            if route.companion_of and self.spoiled(route.key):
+                raise UpstreamFailed("sent something else than was announced", known.url)
             if asker.head:
                 return await self._head(route, known, asker)
             if asker.range and not self.transfers.has(route.key) and passes_through(asker.range, known.size):
@@ -194,13 +215,18 @@ class CachedFiles:
         return FileAnswer(relay.length, opened.sha256, relay, how)
 
     async def _made(self, route: FileRoute, known: Known, asker: Asker, error: Absent | UpstreamFailed) -> FileAnswer:
-        """What upstream announced but doesn't deliver, made from the file that it accompanies; else the failure."""
-        file = await self.companions.make(route, known)
-        answer = await self._at_rest(file, asker, CacheState.MISS) if file is not None else None
-        if answer is not None:
-            return answer
+        """What upstream announced but doesn't deliver, made from the file that it accompanies; else the failure.
+
+        Installers give up then, so the page is not to announce it again; an origin that is down says nothing about it.
+        """
+        made = await self.companions.make(route, known, asker)
+        if made is not None:
+            return made
         if isinstance(error, Absent) and not known.named:
             self._absent.add(route.key, self.clock.seconds() + self.not_found_ttl)
-        if isinstance(error, Absent) and route.companion_of and known.named and known.announced:
+        promised = route.companion_of and known.named and known.announced
+        if promised and not (isinstance(error, UpstreamFailed) and error.unreachable and error.status is None):
+            await self.knowledge.withhold(route, known)
+        if promised and isinstance(error, Absent):
             raise Unavailable(f"{route.name}: announced, but upstream does not have it") from error
         raise error

@@ -65,6 +65,11 @@ class Knowledge:
         """What the index's files were at their first download counts no more."""
         await self.facts.unmark(_first_of(index), keys)
 
+    async def withhold(self, route: FileRoute, known: Known) -> None:
+        """This companion can't be had: the page that announced it is not to do so any more."""
+        if route.pages is not None and route.companion_of:
+            await self.pages.withhold(route.pages, known.index, route.companion_of)
+
     async def _known(self, route: FileRoute, link: NamedLink | None) -> Known:
         if link is None:
             known = Known(route.url, route.index or route.indexes[-1], route.path_hashes)
@@ -73,7 +78,7 @@ class Knowledge:
         if known.hashes:
             return known
         first = await self.facts.marks(_first_of(known.index), route.key)
-        return evolve(known, hashes={"sha256": digest for digest in first})
+        return evolve(known, hashes={"sha256": min(first)}) if first else known
 
     async def _link(self, route: FileRoute) -> NamedLink | None:
         link = await self._said(route)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
+from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import PageRegressed, PageRejected, StoreTrouble
 from twisted_pypi.fetching.body import read_decoded
@@ -43,17 +44,26 @@ class Refresher:
     observer: Observer
     now: Callable[[], float]
     scratch: Callable[[], BinaryIO]
+    withheld: Withheld | None = None
     _regressed: dict[str, float] = field(factory=dict, init=False)
 
     async def ask(self, route: PageRoute, source: PageSource, copy: StoredPage | None, client: str) -> Asked:
         """One source's answer, stored if it is a page. `copy` is what is stored for this very source."""
-        conditions = _conditions(copy) if copy is not None and copy.meta.url == source.url else {}
+        withheld = await self._withheld(route, source)
+        same = copy is not None and copy.meta.url == source.url and frozenset(copy.meta.withheld) == withheld
+        conditions = _conditions(copy) if copy is not None and same else {}
         request = FetchRequest(source.url, source.index, source.accept, conditions, client)
         try:
             fetched = await self.upstream.fetch(request)
             return await self._interpret(route, source, copy if conditions else None, copy, fetched)
         except UpstreamFailed as failure:
             return Asked(Outcome.FAILED, status=failure.status, failure=failure)
+
+    async def _withheld(self, route: PageRoute, source: PageSource) -> frozenset[str]:
+        """The files whose companions the page is not to announce."""
+        if self.withheld is None or route.withhold is None:
+            return frozenset()
+        return await self.withheld.of(source.key)
 
     async def _interpret(
         self,
@@ -100,7 +110,10 @@ class Refresher:
         self, route: PageRoute, source: PageSource, copy: StoredPage | None, fetched: Fetched, body: PageBody
     ) -> tuple[StoredPage, Outcome]:
         document = await self.workers.run(source.interpret, body)
-        meta = self._meta(source, document, fetched)
+        withheld = await self._withheld(route, source)
+        if withheld and route.withhold is not None:
+            document = await self.workers.run(route.withhold, document, withheld)
+        meta = evolve(self._meta(source, document, fetched), withheld=tuple(sorted(withheld)))
         if copy is not None and not self._believes(copy.meta, meta):
             return copy, Outcome.OLDER
         return await self.store.put(meta, document, route.bodies), Outcome.NEW

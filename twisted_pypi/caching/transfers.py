@@ -70,12 +70,14 @@ class Transfers:
     _tasks: dict[str, Deferred[None]] = field(factory=dict, init=False)
 
     def running(self, key: str) -> Opened | None:
-        """The transfer of this key that is under way."""
-        return self._running.get(key)
+        """The transfer of this key that is under way, or is being published; not one that failed a moment ago."""
+        opened = self._running.get(key)
+        failed = opened is not None and opened.transfer is not None and opened.transfer.failure is not None
+        return None if failed else opened
 
     def has(self, key: str) -> bool:
         """Whether a transfer of this key is under way or being opened."""
-        return key in self._running or self._opening.running(key)
+        return self.running(key) is not None or self._opening.running(key)
 
     def open(self, route: FileRoute, known: Known, client: str) -> tuple[Deferred[Opened], bool]:
         """Start or join the transfer; fires once upstream's headers are in. And whether it was joined."""
@@ -137,8 +139,6 @@ class Transfers:
             file = _record(route, known, opened.fetched, result)
             await transfer.partial.publish(file)
             stored = True
-            if not file.verified:
-                await self.first_seen(file)
         except UpstreamFailed as failure:
             reason = failure.reason
         except CancelledError:
@@ -150,12 +150,15 @@ class Transfers:
             reason = repr(error)
             log.failure("transfer of {url}", url=url)
         finally:
-            self._running.pop(route.key, None)
-            self._tasks.pop(route.key, None)
+            if self._running.get(route.key) is opened:  # after a failure the next may have begun
+                del self._running[route.key]
+                del self._tasks[route.key]
             opened.fetched.body.abandon()
             if not stored:
                 await transfer.partial.abandon()
             self.observer(TransferEnded(url, transfer.partial.size, stored, reason))
+        if stored and not file.verified:
+            await self.first_seen(file)
 
 
 def _record(route: FileRoute, known: Known, fetched: Fetched, result: TransferResult) -> StoredFile:

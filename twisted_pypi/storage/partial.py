@@ -56,6 +56,7 @@ class DiskPartial:
     size: int = field(default=0, init=False)
     _checked: int = field(default=0, init=False)
     _ended: bool = field(default=False, init=False)
+    _closed: bool = field(default=False, init=False)
     _turn: DeferredLock = field(factory=DeferredLock, init=False)
 
     async def write(self, data: bytes) -> None:
@@ -68,8 +69,12 @@ class DiskPartial:
         return self.digests.hexdigest(algorithm)
 
     def reader(self) -> PartialReader:
-        """A function (position, limit) -> bytes on a descriptor of its own, valid after publishing and abandoning."""
-        self._expect_open()
+        """A function (position, limit) -> bytes on a descriptor of its own, valid after publishing and abandoning.
+
+        It can be had until publishing is through: flushing a large file takes a while.
+        """
+        if self._closed:
+            raise RuntimeError("published or abandoned already")
         return PartialReader(os.dup(self.descriptor))
 
     async def publish(self, file: StoredFile) -> None:
@@ -123,6 +128,7 @@ class DiskPartial:
     async def _discard(self) -> None:
         """Give back descriptor and name; after publishing there is none."""
         async with self._turn:
+            self._closed = True
             self.engine.partial_bytes -= self.size
             await self.engine.workers.run(self._remove)
 
