@@ -196,7 +196,7 @@ class Representation:
 @frozen
 class StoredPage:
     """A page in a store. `validated_at` is when upstream last confirmed it; `inode` tells one stored version from the
-    next."""
+    next, 0 is one that is in memory alone."""
 
     meta: PageMeta
     validated_at: float

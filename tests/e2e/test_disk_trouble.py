@@ -17,6 +17,7 @@ from e2e.single import MB, path_at, publish
 from e2e.upstream import Upstream
 from e2e.waiting import wait_for
 
+SOON = 20.0
 PAGE = "/simple/data/"
 
 
@@ -33,11 +34,14 @@ def works(upstream: Upstream, daemon: Daemon, file: File, path: str) -> None:
     """Everything is as it should be: page and file are right, and are stored again."""
     assert list(links(daemon, "data")) == [file.name]
     assert ask(daemon, path).body == file.data
-    wait_for("the file is stored", lambda: daemon.stored(file.name))
-    wait_for("it is a hit", lambda: ask(daemon, path).state == "HIT")
+    wait_for("the file is stored", lambda: daemon.stored(file.name), SOON)
+    wait_for("it is a hit", lambda: ask(daemon, path).state == "HIT", SOON)
+    daemon.expire("data")
+    assert list(links(daemon, "data")) == [file.name]
     with upstream.down():
         daemon.restart()
-        assert ask(daemon, path).body == file.data
+        answer = wait_for("the file is found", lambda: (got := ask(daemon, path)).status == 200 and got, SOON)
+        assert answer.body == file.data
         assert ask(daemon, PAGE, Accept=JSON_TYPE).status == 200
 
 

@@ -50,8 +50,7 @@ class Refresher:
     async def ask(self, route: PageRoute, source: PageSource, copy: StoredPage | None, client: str) -> Asked:
         """One source's answer, stored if it is a page. `copy` is what is stored for this very source."""
         withheld = await self._withheld(route, source)
-        same = copy is not None and copy.meta.url == source.url and frozenset(copy.meta.withheld) == withheld
-        conditions = _conditions(copy) if copy is not None and same else {}
+        conditions = _conditions(copy) if copy is not None and _still_right(copy, source, withheld) else {}
         request = FetchRequest(source.url, source.index, source.accept, conditions, client)
         try:
             fetched = await self.upstream.fetch(request)
@@ -93,10 +92,10 @@ class Refresher:
         url = without_secrets(source.url)
         with self.scratch() as stream:
             coding = fetched.headers.get("content-encoding", "")
-            await read_decoded(fetched.body, coding, route.max_body, stream, url)
-            stream.seek(0)
-            body = PageBody(stream, fetched.headers.get("content-type", ""), fetched.url, fetched.body.delimited)
             try:
+                await read_decoded(fetched.body, coding, route.max_body, stream, url)
+                stream.seek(0)
+                body = PageBody(stream, fetched.headers.get("content-type", ""), fetched.url, fetched.body.delimited)
                 return await self._keep(route, source, copy, fetched, body)
             except (ValueError, RecursionError) as error:
                 self.observer(PageRejected(url, str(error)))
@@ -144,6 +143,11 @@ class Refresher:
             self.observer(PageRegressed(without_secrets(ours.url), ours.version, theirs.version, accepted=False))
         self._regressed[ours.key] = since
         return False
+
+
+def _still_right(copy: StoredPage, source: PageSource, withheld: frozenset[str]) -> bool:
+    """Whether a 304 would do: not for a page in memory alone, which the disk may take now."""
+    return bool(copy.inode) and copy.meta.url == source.url and frozenset(copy.meta.withheld) == withheld
 
 
 def _conditions(copy: StoredPage) -> dict[str, str]:

@@ -92,8 +92,8 @@ class DiskPartial:
     async def abandon(self) -> None:
         """Forget it and free the space. Idempotent."""
         if not self._ended:
-            self._ended = True
-            await self.engine.tasks.run(self._discard())
+            self._ended = self._closed = True
+            await self.engine.tasks.run(self._discard(self._remove))
 
     async def _write(self, data: bytes) -> None:
         async with self._turn:  # a writer that was cancelled may have left its last write behind
@@ -123,19 +123,24 @@ class DiskPartial:
         try:
             await self.place(self.name, self.descriptor, file)
         finally:
-            await self._discard()
-
-    async def _discard(self) -> None:
-        """Give back descriptor and name; after publishing there is none."""
-        async with self._turn:
+            await self._discard(self._give_up_name)
+            # In the turn in which the publisher goes on: who came until now has a reader.
             self._closed = True
+            os.close(self.descriptor)
+
+    async def _discard(self, remove: Callable[[], None]) -> None:
+        async with self._turn:
             self.engine.partial_bytes -= self.size
-            await self.engine.workers.run(self._remove)
+            await self.engine.workers.run(remove)
 
     def _remove(self) -> None:
-        with suppress(OSError):  # a leftover goes at the next start
-            self.engine.tree.discard(self.name)
+        self._give_up_name()
         os.close(self.descriptor)
+
+    def _give_up_name(self) -> None:
+        """After publishing there is none; a leftover goes at the next start."""
+        with suppress(OSError):
+            self.engine.tree.discard(self.name)
 
     def _expect_open(self) -> None:
         if self._ended:
