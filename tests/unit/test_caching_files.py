@@ -164,12 +164,19 @@ class Integrity(FilesCase):
 class Around:
     """Everything as `inner` does it, but for what subclasses say."""
 
-    def __init__(self, inner, until: Deferred) -> None:
+    def __init__(self, inner, until) -> None:
         self.inner = inner
         self.until = until
 
     def __getattr__(self, name: str):
         return getattr(self.inner, name)
+
+
+class Stub(Around):
+    """A body that is read by `until`."""
+
+    async def read(self) -> bytes:
+        return await self.until()
 
 
 class SlowToAbandon(Around):
@@ -339,6 +346,25 @@ class Ranges(FilesCase):
         self.assertEqual((got.part, got.length), ((self.large - 100, self.large - 1), self.large))
         self.assertEqual(got.provenance.state, CacheState.BYPASS)
         self.assertFalse(self.files.transfers.has(URL))
+
+    def test_the_end_of_a_file_whose_beginning_is_coming_is_passed_through(self) -> None:
+        self.name(size=self.large)
+        self.ask()
+        coming = Deferred()
+        begun = FakeFetched(200, {}, FakeBody([b"x" * 100_000], self.large), "")
+        read = begun.body.read
+
+        async def slowly() -> bytes:
+            return await read() if begun.body.pieces else await coming
+
+        begun.body = Stub(begun.body, slowly)
+        self.deliver(begun)
+        early = self.successResultOf(self.ask(range="bytes=0-99"))
+        self.assertIsNone(early.part)
+        early.source.close()
+        asked = self.ask(range="bytes=-100")
+        self.upstream.answer(self.partial(self.large - 100, self.large - 1, self.large))
+        self.assertEqual(self.successResultOf(asked).part, (self.large - 100, self.large - 1))
 
     def test_a_range_of_a_small_file_starts_the_transfer(self) -> None:
         self.name(size=len(BODY))

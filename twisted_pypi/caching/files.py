@@ -142,7 +142,11 @@ class CachedFiles:
                 raise UpstreamFailed("sent something else than was announced", known.url)
             if asker.head:
                 return await self._head(route, known, asker)
-            if asker.range and not self.transfers.has(route.key) and passes_through(asker.range, known.size):
+            if (
+                asker.range
+                and not self.transfers.nears(route.key, asker.range)
+                and passes_through(asker.range, known.size)
+            ):
                 passed = await self._pass_through(known, asker)
                 if passed is not None:
                     return passed

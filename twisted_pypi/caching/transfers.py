@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from twisted_pypi.caching.knowledge import Known
+from twisted_pypi.caching.passing import arrives
 from twisted_pypi.errors import Absent, UpstreamFailed
 from twisted_pypi.events import StoreTrouble, TransferEnded, TransferStarted
 from twisted_pypi.fetching.singleflight import Singleflight
@@ -74,6 +75,13 @@ class Transfers:
         opened = self._running.get(key)
         failed = opened is not None and opened.transfer is not None and opened.transfer.failure is not None
         return None if failed else opened
+
+    def nears(self, key: str, range_: str) -> bool:
+        """Whether a transfer of this key has a range (the header) already, or will have it in a moment."""
+        opened = self.running(key)
+        if opened is None or opened.transfer is None or opened.length is None:
+            return self.has(key)
+        return arrives(range_, opened.length, opened.transfer.available)
 
     def has(self, key: str) -> bool:
         """Whether a transfer of this key is under way or being opened."""
