@@ -653,3 +653,13 @@ def test_a_file_can_be_read_while_it_is_flushed(disk):
     assert [reader(0, 9) for reader in readers] == [b"wheel"]
     with pytest.raises(RuntimeError):
         partial.reader()
+
+
+def test_a_file_is_counted_once_when_it_is_published(tmp_path):
+    disk = Disk(str(tmp_path / "cache"), Limits(cache_size=4 << 20, min_free=0))
+    disk.start()
+    for number in range(3):
+        put_file(disk.store, bytes(1 << 20), f"{KEY}{number}")
+    disk.settle()
+    assert [event for event in disk.events if isinstance(event, Evicted)] == []
+    now(disk.store.stop())

@@ -127,6 +127,7 @@ class DiskPartial:
             # In the turn in which the publisher goes on: who came until now has a reader.
             self._closed = True
             os.close(self.descriptor)
+        self.engine.grown()  # only now: its bytes are no longer counted as those of a partial file too
 
     async def _discard(self, remove: Callable[[], None]) -> None:
         async with self._turn:
