@@ -208,6 +208,33 @@ class Ends(FilesCase):
         self.assertFalse(self.files.transfers.has(URL))
 
 
+class Undelimited(FilesCase):
+    def fetch(self, delimited: bool) -> bool:
+        """Without length; whether it was stored."""
+        asked = self.ask()
+        fetched = pieces(delimited=delimited)
+        fetched.body.length = None
+        self.deliver(fetched)
+        self.assertEqual(self.body_of(asked), BODY)
+        return self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL))) is not None
+
+    def speak(self, **more) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.store.facts.record_link("main", FileLink(URL, **more))))
+
+    def test_what_may_have_been_cut_short_is_not_stored(self) -> None:
+        self.speak()
+        self.assertFalse(self.fetch(delimited=False))
+        self.assertTrue(self.fetch(delimited=True))
+
+    def test_a_digest_tells_that_it_is_whole(self) -> None:
+        self.name()
+        self.assertTrue(self.fetch(delimited=False))
+
+    def test_so_does_its_size(self) -> None:
+        self.speak(size=len(BODY))
+        self.assertTrue(self.fetch(delimited=False))
+
+
 class Changes(FilesCase):
     other = b"other" * 20_000
 

@@ -144,6 +144,8 @@ class Transfers:
             # Those who wait for the headers take their sources first: a short body may be published in this turn.
             await deferLater(self.clock, 0)
             result = await transfer.receive()
+            if _may_be_cut(known, opened, result):
+                raise UpstreamFailed("nothing tells whether it came whole", url)
             file = _record(route, known, opened.fetched, result)
             await transfer.partial.publish(file)
             stored = True
@@ -167,6 +169,12 @@ class Transfers:
             self.observer(TransferEnded(url, transfer.partial.size, stored, reason))
         if stored and not file.verified:
             await self.first_seen(file)
+
+
+def _may_be_cut(known: Known, opened: Opened, result: TransferResult) -> bool:
+    """Whether the end of the connection alone ended the body (RFC 9112, 6.3): such a file is passed on, not stored."""
+    told = result.verified or opened.length is not None or known.size == result.size
+    return not (told or opened.fetched.body.delimited)
 
 
 def _record(route: FileRoute, known: Known, fetched: Fetched, result: TransferResult) -> StoredFile:
