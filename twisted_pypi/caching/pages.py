@@ -120,20 +120,15 @@ class CachedPages:
         stored = [source.key for source in route.sources if await self.store.pages.get(source.key) is not None]
         for key in stored:
             await self.store.pages.expire(key)
-            if self.refresher.withheld is not None:
-                await self.refresher.withheld.forget(key)
+            await self.refresher.announce_all(key)
         return len(stored)
 
     async def withhold(self, route: PageRoute, index: str, key: str) -> None:
         """Have the index's page no longer announce the companion of this file: it can't be had."""
         source = next((source for source in route.sources if source.index == index), None)
-        withheld = self.refresher.withheld
-        if source is None or withheld is None:
-            return
-        await withheld.add(source.key, key)
-        page = await self.store.pages.get(source.key)
-        if page is not None and key not in page.meta.withheld and not self.policy.offline:
-            self._flights.do(route.key, partial(self._ask, route, (source,), "")).addErrback(lambda _: None)
+        if source is not None and await self.refresher.withhold(source.key, key):
+            sources = await self._candidates(route)
+            self._flights.do(route.key, partial(self._ask, route, sources, "")).addErrback(lambda _: None)
 
     def stop(self) -> None:
         """Give up the fetches under way."""

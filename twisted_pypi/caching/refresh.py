@@ -58,6 +58,19 @@ class Refresher:
         except UpstreamFailed as failure:
             return Asked(Outcome.FAILED, status=failure.status, failure=failure)
 
+    async def withhold(self, page: str, file: str) -> bool:
+        """Announce the companion of this file no more; whether the stored page with this key still does."""
+        if self.withheld is None:
+            return False
+        await self.withheld.add(page, file)
+        copy = await self.store.get(page)
+        return copy is not None and file not in copy.meta.withheld
+
+    async def announce_all(self, page: str) -> None:
+        """The page is to be as upstream has it again."""
+        if self.withheld is not None:
+            await self.withheld.forget(page)
+
     async def _withheld(self, route: PageRoute, source: PageSource) -> frozenset[str]:
         """The files whose companions the page is not to announce."""
         if self.withheld is None or route.withhold is None:
