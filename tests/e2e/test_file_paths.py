@@ -146,7 +146,7 @@ def test_a_tiny_cache_drops_the_least_recently_used(upstream: Upstream, start: S
         return sum(path.stat().st_size for path in daemon.cache.rglob("data*") if path.is_file())
 
     wait_for("within the limit", lambda: size() <= 4 * MB, 20)
-    wait_for("the newest is there", lambda: daemon.stored(files[-1].name), 20)
+    wait_for("what is asked for stays", lambda: ask(daemon, paths[files[-1].name]).state == "HIT", 20)
 
 
 def test_the_project_page_is_right_after_everything_was_dropped(upstream: Upstream, start: Start) -> None:
