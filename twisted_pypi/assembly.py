@@ -24,7 +24,9 @@ from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import CachedPages, PagePolicy
 from twisted_pypi.caching.purge import Purger
 from twisted_pypi.caching.refresh import Refresher
+from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.transfers import Transfers
+from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.events import Event
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
 from twisted_pypi.interfaces import Observer
@@ -81,18 +83,29 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
     upstream = HttpUpstream(reactor, _fetching(settings), observer)
     mount = IndexMount(settings.indexes)
-    refresher = Refresher(upstream, store.pages, parsing, observer, reactor.seconds, _scratch(settings))
+    refresher = Refresher(
+        upstream,
+        store.pages,
+        parsing,
+        observer,
+        reactor.seconds,
+        _scratch(settings),
+        Withheld(store.facts, reactor.seconds),
+    )
     policy = PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
     pages = CachedPages(store, upstream, refresher, parsing, observer, reactor, policy)
+    knowledge = Knowledge(store.facts, pages, mount.permits)
+    spoiled = Spoiled(observer, reactor.seconds)
     files = CachedFiles(
         store.files,
-        Knowledge(store.facts, pages, mount.permits),
-        Transfers(upstream, store.files, observer, reactor),
+        knowledge,
+        Transfers(upstream, store.files, spoiled, reactor, knowledge.remember),
         Companions(store.files, parsing),
         observer,
         reactor,
         settings.offline,
         settings.not_found_ttl,
+        spoiled.spoiled,
     )
     readiness = Readiness()
     services = Services(
@@ -103,7 +116,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         observer=observer,
         clock=reactor,
         readiness=readiness,
-        purge=Purger((mount,), pages, store, parsing).purge,
+        purge=Purger((mount,), pages, knowledge, store, parsing).purge,
         status=Figures(store, metrics, reactor.seconds(), reactor).now,
         metrics=metrics.render,
         prefix=settings.prefix,

@@ -180,6 +180,18 @@ class Facts(Protocol):
     async def forget_owner(self, name: str) -> None:
         """The next page fetch decides anew."""
 
+    async def marks(self, kind: str, subject: str) -> Mapping[str, float]:
+        """Notes of a kind on a subject: values, each with the time (seconds since the epoch) until which it counts.
+
+        Those whose time is over may still be among them.
+        """
+
+    async def mark(self, kind: str, subject: str, value: str, until: float) -> None:
+        """Add a value to those of the subject, or prolong it."""
+
+    async def unmark(self, kind: str, subjects: list[str]) -> None:
+        """Drop all values of the subjects."""
+
 
 class Store(Protocol):
     """All that is kept."""
@@ -258,6 +270,9 @@ class Pages(Protocol):
 
     async def body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource:
         """The body. Raises `LookupError` when the page was replaced meanwhile: ask for the answer again."""
+
+    async def withhold(self, route: PageRoute, index: str, key: str) -> None:
+        """The companion of the file with this key can't be had: the index's page is not to announce it any more."""
 
 
 class Files(Protocol):

@@ -110,7 +110,8 @@ class PageRoute:
     `sources` are asked in order. With `owner` set, the first source that has the page owns that name and no later
     one is asked for it. `bodies` are the stored bodies, in the order in which they are made. `restrict` (for offline)
     re-reads the stored body `bodies[0]` and keeps only the files for which the callable, given their keys, answers
-    True; None where a page needs no restriction. `max_body` bounds the decoded upstream body.
+    True; None where a page needs no restriction. `withhold` makes the document
+    not announce the companions of the files with these keys. `max_body` bounds the decoded upstream body.
     """
 
     key: str
@@ -119,6 +120,7 @@ class PageRoute:
     forms: tuple[Form, ...]
     owner: str | None = None
     restrict: Callable[[bytes, Callable[[list[str]], set[str]]], Document] | None = None
+    withhold: Callable[[Document, frozenset[str]], Document] | None = None
     max_body: int = 64 << 20
 
     @property
@@ -163,7 +165,8 @@ Route = PageRoute | FileRoute | Redirect
 
 @frozen
 class PageMeta:
-    """What is stored beside a page's bodies. `version` is the serial as upstream sent it."""
+    """What is stored beside a page's bodies. `version` is the serial as upstream sent it; `withheld` are the keys of
+    the files whose companions its bodies don't announce, though upstream does."""
 
     key: str
     index: str
@@ -172,6 +175,7 @@ class PageMeta:
     last_modified: str = ""
     version: int | None = None
     fetched_at: float = 0.0
+    withheld: tuple[str, ...] = ()
 
 
 @frozen
@@ -192,7 +196,7 @@ class Representation:
 @frozen
 class StoredPage:
     """A page in a store. `validated_at` is when upstream last confirmed it; `inode` tells one stored version from the
-    next."""
+    next, 0 is one that is in memory alone."""
 
     meta: PageMeta
     validated_at: float
@@ -321,7 +325,7 @@ class FileAnswer:
 
     `length` is of the whole file, None while unknown. `sha256` is "" while unknown. `source` is None for a HEAD; else
     its receiver closes it. `part` is (first, last), inclusive positions of what `source` holds: its position 0 is
-    the file's `first`.
+    the file's `first`. `whole`: no range applies, as the client's beginning of it may be wrong.
     """
 
     length: int | None
@@ -329,6 +333,7 @@ class FileAnswer:
     source: ByteSource | None
     provenance: Provenance
     part: tuple[int, int] | None = None
+    whole: bool = False
 
 
 @frozen

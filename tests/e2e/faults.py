@@ -173,6 +173,25 @@ def no_length() -> Fault:
     return act
 
 
+def chunked() -> Fault:
+    """In chunks (RFC 9112, 7.1), without Content-Length."""
+
+    async def act(exchange: Exchange) -> None:
+        response = exchange.response
+        headers = {**response.headers, "Transfer-Encoding": "chunked"}
+        head = evolve(response, headers=headers, content_length=False).head()
+        exchange.keep = False
+        exchange.writer.write(head)
+        for start in range(0, len(response.body), PIECE):
+            piece = response.body[start : start + PIECE]
+            exchange.writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await exchange.writer.drain()
+        exchange.writer.write(b"0\r\n\r\n")
+        await exchange.writer.drain()
+
+    return act
+
+
 def raw(data: bytes) -> Fault:
     """Exactly these bytes, whatever they are, then close."""
 

@@ -391,6 +391,128 @@ class FullDisk(FilesCase):
         self.assertEqual(len(self.upstream.requests), 2)
 
 
+class Around:
+    """Everything as `inner` does it, but for what subclasses say."""
+
+    def __init__(self, inner, until) -> None:
+        self.inner = inner
+        self.until = until
+
+    def __getattr__(self, name: str):
+        return getattr(self.inner, name)
+
+
+class Stub(Around):
+    """A body that is read by `until`."""
+
+    async def read(self) -> bytes:
+        return await self.until()
+
+
+class SlowToAbandon(Around):
+    """A file store whose partial files are put away only once `until` fires."""
+
+    async def begin(self, *arguments):
+        class Partial(Around):
+            async def abandon(self) -> None:
+                await self.until
+                await self.inner.abandon()
+
+        return Partial(await self.inner.begin(*arguments), self.until)
+
+
+class Ends(FilesCase):
+    def test_who_comes_while_a_failed_transfer_is_put_away_starts_the_next_after_it(self) -> None:
+        self.name(digest="0" * 64)
+        abandoning = Deferred()
+        self.files.transfers.store = SlowToAbandon(self.store.files, abandoning)
+        first = self.ask()
+        self.deliver(pieces())
+        self.assertIsNotNone(self.successResultOf(first).source.failure)
+        self.name()
+        second = self.ask()
+        abandoning.callback(None)
+        self.deliver(pieces())
+        self.assertEqual(self.body_of(second), BODY)
+        self.assertFalse(self.files.transfers.has(URL))
+
+
+class Undelimited(FilesCase):
+    def fetch(self, delimited: bool) -> bool:
+        """Without length; whether it was stored."""
+        asked = self.ask()
+        fetched = pieces(delimited=delimited)
+        fetched.body.length = None
+        self.deliver(fetched)
+        self.assertEqual(self.body_of(asked), BODY)
+        return self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL))) is not None
+
+    def speak(self, **more) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.store.facts.record_link("main", FileLink(URL, **more))))
+
+    def test_what_may_have_been_cut_short_is_not_stored(self) -> None:
+        self.speak()
+        self.assertFalse(self.fetch(delimited=False))
+        self.assertTrue(self.fetch(delimited=True))
+
+    def test_a_digest_tells_that_it_is_whole(self) -> None:
+        self.name()
+        self.assertTrue(self.fetch(delimited=False))
+
+    def test_so_does_its_size(self) -> None:
+        self.speak(size=len(BODY))
+        self.assertTrue(self.fetch(delimited=False))
+
+
+class Changes(FilesCase):
+    other = b"other" * 20_000
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files.transfers.first_seen = self.files.knowledge.remember
+        self.elsewhere = evolve(self.route, index=None, indexes=("liar", "main"))
+
+    def fetch(self, body: bytes = BODY, route: FileRoute | None = None) -> FileAnswer:
+        asked = self.ask(route)
+        self.deliver(pieces(body))
+        return self.successResultOf(asked)
+
+    def speak(self, index: str = "main", **hashes: str) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.store.facts.record_link(index, FileLink(URL, hashes))))
+
+    def test_a_page_that_comes_to_announce_another_file_has_the_stored_one_replaced(self) -> None:
+        self.name()
+        self.fetch()
+        self.speak(sha256=hashlib.sha256(self.other).hexdigest())
+        asked = self.ask()
+        self.deliver(pieces(self.other))
+        self.assertEqual(self.body_of(asked), self.other)
+
+    def test_a_digest_that_comes_later_confirms_the_stored_file(self) -> None:
+        self.speak()
+        self.fetch()
+        self.speak(md5=hashlib.md5(BODY).hexdigest())
+        self.assertEqual(self.successResultOf(self.ask()).provenance.state, CacheState.HIT)
+        file = self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL)))
+        self.assertTrue(file.verified)
+
+    def test_another_indexs_page_has_nothing_replaced(self) -> None:
+        self.name()
+        self.fetch()
+        self.speak("liar", sha256="0" * 64)
+        self.failureResultOf(self.ask(self.elsewhere), Unavailable)
+        self.assertEqual(self.successResultOf(self.ask()).provenance.state, CacheState.HIT)
+
+    def test_a_file_that_nobody_announced_must_stay_what_it_was(self) -> None:
+        self.speak()
+        self.fetch()
+        self.successResultOf(Deferred.fromCoroutine(self.store.files.delete(URL)))
+        self.assertIsInstance(self.fetch(self.other).source.failure, UpstreamFailed)
+        self.assertEqual(len(self.of_kind(IntegrityFailed)), 1)
+        self.successResultOf(Deferred.fromCoroutine(self.files.knowledge.forget("main", [URL])))
+        self.assertIsNone(self.fetch(self.other).source.failure)
+
+
 class Permission(FilesCase):
     def setUp(self) -> None:
         super().setUp()
@@ -480,6 +602,25 @@ class Ranges(FilesCase):
         self.assertEqual((got.part, got.length), ((self.large - 100, self.large - 1), self.large))
         self.assertEqual(got.provenance.state, CacheState.BYPASS)
         self.assertFalse(self.files.transfers.has(URL))
+
+    def test_the_end_of_a_file_whose_beginning_is_coming_is_passed_through(self) -> None:
+        self.name(size=self.large)
+        self.ask()
+        coming = Deferred()
+        begun = FakeFetched(200, {}, FakeBody([b"x" * 100_000], self.large), "")
+        read = begun.body.read
+
+        async def slowly() -> bytes:
+            return await read() if begun.body.pieces else await coming
+
+        begun.body = Stub(begun.body, slowly)
+        self.deliver(begun)
+        early = self.successResultOf(self.ask(range="bytes=0-99"))
+        self.assertIsNone(early.part)
+        early.source.close()
+        asked = self.ask(range="bytes=-100")
+        self.upstream.answer(self.partial(self.large - 100, self.large - 1, self.large))
+        self.assertEqual(self.successResultOf(asked).part, (self.large - 100, self.large - 1))
 
     def test_a_range_of_a_small_file_starts_the_transfer(self) -> None:
         self.name(size=len(BODY))

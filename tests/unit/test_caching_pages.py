@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pypi.caching.pages import BUDGET, CachedPages, PagePolicy
 from twisted_pypi.caching.refresh import Refresher
+from twisted_pypi.caching.withheld import WITHHELD, Withheld
 from twisted_pypi.errors import Absent, Unavailable
 from twisted_pypi.events import OwnerAbsent, PageRegressed, PageRejected
 from twisted_pypi.http.freshness import REGRESSION_PATIENCE
 from twisted_pypi.model import Asker, CacheState
 from twisted_pypi.storage.memory import MemoryStore
-from unit.doubles import FakeUpstream, InlineWorkers, answer, page_route, scratch, source
+from unit.doubles import FakeUpstream, InlineWorkers, TextDocument, answer, page_route, scratch, source
 
 TTL = 300.0
 
@@ -332,3 +334,55 @@ class NoFreshness(PagesCase):
         self.upstream.answer(answer(200, b"two"))
         for asked in (first, second):
             self.assert_answer(asked, CacheState.EXPIRED, b"two")
+
+
+class Withholding(PagesCase):
+    """Companions that upstream announces and does not deliver."""
+
+    file = "https://files.example/thing.whl"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pages.refresher.withheld = Withheld(self.store.facts, self.clock.seconds)
+        self.route = evolve(self.route, withhold=self.without)
+
+    def without(self, document, keys):
+        return TextDocument(document.text.replace(b"companion", b"-")) if self.file in keys else document
+
+    def withhold(self) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.pages.withhold(self.route, "main", self.file)))
+
+    def test_the_page_is_made_anew_at_once_from_the_whole(self) -> None:
+        self.cached(b"has companion", etag='"1"')
+        self.withhold()
+        request = self.upstream.answer(answer(200, b"has companion", etag='"1"'))
+        self.assertEqual(request.headers, {})
+        self.assert_answer(self.ask(), CacheState.HIT, b"has -")
+        self.withhold()
+        self.assertEqual(len(self.upstream.requests), 2)
+
+    def test_the_old_page_stays_while_upstream_is_down(self) -> None:
+        self.cached(b"has companion", etag='"1"')
+        self.withhold()
+        self.upstream.fail()
+        self.assert_answer(self.ask(), CacheState.HIT, b"has companion")
+
+    def test_later_pages_honour_it_for_a_while(self) -> None:
+        self.cached(b"has companion", etag='"1"')
+        self.withhold()
+        self.upstream.answer(answer(200, b"has companion", etag='"1"'))
+        for pause, headers, text in ((400, {"If-None-Match": '"1"'}, b"has -"), (WITHHELD, {}, b"has companion")):
+            self.clock.advance(pause)
+            asked = self.ask()
+            request = self.upstream.answer(answer(200, b"has companion", etag='"1"'))
+            self.assertEqual(request.headers, headers)
+            self.assert_answer(asked, CacheState.EXPIRED, text)
+
+    def test_a_purge_ends_it(self) -> None:
+        self.cached(b"has companion")
+        self.withhold()
+        self.upstream.answer(answer(200, b"has companion"))
+        self.successResultOf(Deferred.fromCoroutine(self.pages.expire(self.route)))
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"has companion"))
+        self.assert_answer(asked, CacheState.EXPIRED, b"has companion")

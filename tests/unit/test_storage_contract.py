@@ -389,6 +389,18 @@ def test_what_was_said_last_counts(store):
     assert [each.link for each in now(store.facts.links(KEY))] == [FileLink(KEY, {"md5": "0"})]
 
 
+def test_marks(store):
+    assert now(store.facts.marks("kind", "a")) == {}
+    now(store.facts.mark("kind", "a", "one", 5.0))
+    now(store.facts.mark("kind", "a", "one", 7.5))
+    now(store.facts.mark("kind", "a", "two", float("inf")))
+    now(store.facts.mark("other", "a", "three", 1.0))
+    assert now(store.facts.marks("kind", "a")) == {"one": 7.5, "two": float("inf")}
+    now(store.facts.unmark("kind", ["a", "b"]))
+    assert now(store.facts.marks("kind", "a")) == {}
+    assert now(store.facts.marks("other", "a")) == {"three": 1.0}
+
+
 def test_owners(store):
     now(store.facts.set_owner("flask", "a"))
     now(store.facts.set_owner("flask", "b"))

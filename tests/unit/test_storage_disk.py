@@ -646,3 +646,32 @@ def test_start_does_not_look_at_every_entry(tmp_path, monkeypatch):
         assert store.usage() == (300_000, 3_000_000)
         assert looked == []
         now(store.stop())
+
+
+# Beginning to read at the last moment
+
+
+def test_a_file_can_be_read_while_it_is_flushed(disk):
+    partial = now(disk.store.files.begin(KEY, 5, ()))
+    now(partial.write(b"wheel"))
+    place, readers = partial.place, []
+
+    async def flushing(*arguments):
+        readers.append(partial.reader())
+        await place(*arguments)
+
+    partial.place = flushing
+    now(partial.publish(record(b"wheel")))
+    assert [reader(0, 9) for reader in readers] == [b"wheel"]
+    with pytest.raises(RuntimeError):
+        partial.reader()
+
+
+def test_a_file_is_counted_once_when_it_is_published(tmp_path):
+    disk = Disk(str(tmp_path / "cache"), Limits(cache_size=4 << 20, min_free=0))
+    disk.start()
+    for number in range(3):
+        put_file(disk.store, bytes(1 << 20), f"{KEY}{number}")
+    disk.settle()
+    assert [event for event in disk.events if isinstance(event, Evicted)] == []
+    now(disk.store.stop())

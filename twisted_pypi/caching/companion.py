@@ -1,6 +1,6 @@
 """Files that can be made from another: a wheel's `.metadata`, when upstream announces it and does not deliver.
 
-Its announced digest decides: what was made is served only if it matches.
+Its announced digest, if there is one, decides: what was made is served only if it matches.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from attrs import define
 
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.interfaces import FileStore, Workers
-from twisted_pypi.model import ByteSource, FileRoute, StoredFile
+from twisted_pypi.model import Asker, ByteSource, CacheState, FileAnswer, FileRoute, Provenance, StoredFile
+from twisted_pypi.storage.sources import BytesSource
 
 
 @define
@@ -24,10 +25,10 @@ class Companions:
     store: FileStore
     workers: Workers
 
-    async def make(self, route: FileRoute, known: Known) -> StoredFile | None:
-        """The companion, made from the stored file it accompanies and stored; None when that can't be done."""
+    async def make(self, route: FileRoute, known: Known, asker: Asker) -> FileAnswer | None:
+        """The companion, made from the stored file that it accompanies and stored; None when that can't be done."""
         parent = await self.store.get(route.companion_of) if route.companion_of else None
-        if parent is None or route.derive is None or not known.hashes:
+        if parent is None or route.derive is None or not (known.named and known.announced):
             return None
         try:
             source = await self.store.open(parent)
@@ -39,18 +40,24 @@ class Companions:
             return None
         finally:
             source.close()
-        return await self._store(route, known, body)
+        await self._store(route, known, body)
+        sha256 = hashlib.sha256(body).hexdigest()
+        return FileAnswer(len(body), sha256, None if asker.head else BytesSource(body), Provenance(CacheState.MISS))
 
-    async def _store(self, route: FileRoute, known: Known, body: bytes) -> StoredFile | None:
+    async def _store(self, route: FileRoute, known: Known, body: bytes) -> None:
+        """Keep it, if the store can: it could be made again."""
         into = await self.store.begin(route.key, len(body), tuple(known.hashes))
         if into is None:
-            return None
-        await into.write(body)
-        file = StoredFile(
-            route.key, known.index, len(body), into.hexdigest("sha256"), verified=True, hashes=known.hashes
-        )
-        await into.publish(file)
-        return file
+            return
+        try:
+            await into.write(body)
+            digest = into.hexdigest("sha256")
+            file = StoredFile(
+                route.key, known.index, len(body), digest, verified=bool(known.hashes), hashes=known.hashes
+            )
+            await into.publish(file)
+        except OSError:  # the store reported it
+            await into.abandon()
 
 
 def _derive(route: FileRoute, source: ByteSource, hashes: Mapping[str, str]) -> bytes:
@@ -58,7 +65,7 @@ def _derive(route: FileRoute, source: ByteSource, hashes: Mapping[str, str]) -> 
     assert route.derive is not None
     body = route.derive(cast(BinaryIO, io.BufferedReader(_Readable(source))))
     for algorithm, expected in hashes.items():
-        if hashlib.new(algorithm, body).hexdigest() != expected:
+        if hashlib.new(algorithm, body, usedforsecurity=False).hexdigest() != expected:
             raise ValueError(f"not what was announced ({algorithm})")
     return body
 

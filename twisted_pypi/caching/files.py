@@ -6,7 +6,7 @@ transfer that everybody shares.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_pypi.caching.companion import Companions
-from twisted_pypi.caching.knowledge import Knowledge, Known
+from twisted_pypi.caching.knowledge import Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
@@ -28,9 +28,16 @@ from twisted_pypi.model import Asker, CacheState, FileAnswer, FileRoute, Provena
 T = TypeVar("T")
 
 
+def _nothing(key: str) -> bool:
+    return False
+
+
 @define
 class CachedFiles:
-    """`interfaces.Files` over a store and an upstream. `not_found_ttl` in seconds."""
+    """`interfaces.Files` over a store and an upstream.
+
+    `not_found_ttl` in seconds; `spoiled` tells of a file's key whether wrong bytes of it went out (`spoiled.Spoiled`).
+    """
 
     store: FileStore
     knowledge: Knowledge
@@ -40,10 +47,16 @@ class CachedFiles:
     clock: IReactorTime
     offline: bool = False
     not_found_ttl: float = 60.0
+    spoiled: Callable[[str], bool] = _nothing
     _absent: Expiring = field(factory=Expiring, init=False)
 
     async def answer(self, route: FileRoute, asker: Asker) -> FileAnswer:
         """The file. Raises `Absent`, `Forbidden` or `Unavailable`, within the client's budget."""
+        if asker.if_range and self.spoiled(route.key):
+            return evolve(await self._answer(route, evolve(asker, range="", if_range="")), whole=True)
+        return await self._answer(route, asker)
+
+    async def _answer(self, route: FileRoute, asker: Asker) -> FileAnswer:
         stored = await self._stored(route, asker)
         if stored is not None:
             return stored
@@ -62,12 +75,32 @@ class CachedFiles:
 
     async def _stored(self, route: FileRoute, asker: Asker) -> FileAnswer | None:
         file = self.store.hot(route.key) or await self.store.get(route.key)
-        if file is not None and not file.sha256:
-            file = await self._confirmed(route, file, asker)
+        if file is not None:
+            file = await self._agreed(route, file, asker)
         if file is None:
             return None
         self.observer(Decided(route.key, "serve", "stored"))
         return await self._at_rest(file, asker, CacheState.HIT)
+
+    async def _agreed(self, route: FileRoute, file: StoredFile, asker: Asker) -> StoredFile | None:
+        """The file, unless its index's page has come to announce another one.
+
+        No other index's page can have it dropped. Raises `Unavailable` where that page announces another file.
+        """
+        if not file.sha256:
+            return await self._confirmed(route, file, asker)
+        try:
+            known = await self.knowledge.recorded(route)
+        except CacheError:  # the catalogue is out of order: nothing speaks against the file
+            return file
+        verdict = agrees(file, known.hashes)
+        if verdict or not known.hashes:
+            return file
+        if known.index == file.index or file.index not in route.indexes:
+            return await self.store.confirm(file, known.hashes)
+        if verdict is None:
+            return file
+        raise Unavailable(f"{route.name}: {known.index} announces another file at this address than {file.index}")
 
     async def _confirmed(self, route: FileRoute, file: StoredFile, asker: Asker) -> StoredFile | None:
         """A file that was found on disk counts only once a digest from a page or its path confirmed it."""
@@ -83,16 +116,6 @@ class CachedFiles:
         except LookupError:
             return None
 
-    async def _offline(self, route: FileRoute, asker: Asker) -> FileAnswer:
-        """A companion can still be made of the file that it accompanies, which pages go on announcing with it."""
-        if route.companion_of:
-            file = await self.companions.make(route, await self.knowledge.of(route, asker.client))
-            answer = await self._at_rest(file, asker, CacheState.HIT) if file is not None else None
-            if answer is not None:
-                return answer
-        how = Provenance(CacheState.MISS, detail="offline")
-        raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None, provenance=how)
-
     # -- missing -------------------------------------------------------------------------------------------------
 
     async def _within_budget(self, route: FileRoute, work: Coroutine[Any, Any, T]) -> T:
@@ -105,12 +128,25 @@ class CachedFiles:
         except (defer.TimeoutError, Absent, Unavailable, UpstreamFailed) as error:
             raise _told(route, error, self.clock.seconds() - begun) from error
 
+    async def _offline(self, route: FileRoute, asker: Asker) -> FileAnswer:
+        made = await self.companions.make(route, await self.knowledge.recorded(route), asker)
+        if made is None:
+            how = Provenance(CacheState.MISS, detail="offline")
+            raise Unavailable(f"{route.name}: offline, and not in the cache", retry_after=None, provenance=how)
+        return made
+
     async def _missing(self, route: FileRoute, asker: Asker) -> FileAnswer:
         known = await self.knowledge.of(route, asker.client)
         try:
+            if route.companion_of and self.spoiled(route.key):
+                raise UpstreamFailed("sent something else than was announced", known.url)
             if asker.head:
                 return await self._head(route, known, asker)
-            if asker.range and not self.transfers.has(route.key) and passes_through(asker.range, known.size):
+            if (
+                asker.range
+                and not self.transfers.nears(route.key, asker.range)
+                and passes_through(asker.range, known.size)
+            ):
                 passed = await self._pass_through(known, asker)
                 if passed is not None:
                     return passed
@@ -188,14 +224,19 @@ class CachedFiles:
         return FileAnswer(relay.length, opened.sha256, relay, how)
 
     async def _made(self, route: FileRoute, known: Known, asker: Asker, error: Absent | UpstreamFailed) -> FileAnswer:
-        """What upstream announced but doesn't deliver, made from the file that it accompanies; else the failure."""
-        file = await self.companions.make(route, known)
-        answer = await self._at_rest(file, asker, CacheState.MISS) if file is not None else None
-        if answer is not None:
-            return answer
+        """What upstream announced but doesn't deliver, made from the file that it accompanies; else the failure.
+
+        Installers give up then, so the page is not to announce it again; an origin that is down says nothing about it.
+        """
+        made = await self.companions.make(route, known, asker)
+        if made is not None:
+            return made
         if isinstance(error, Absent) and not known.named:
             self._absent.add(route.key, self.clock.seconds() + self.not_found_ttl)
-        if isinstance(error, Absent) and route.companion_of and known.named and known.announced:
+        promised = route.companion_of and known.named and known.announced
+        if promised and not (isinstance(error, UpstreamFailed) and error.unreachable and error.status is None):
+            await self.knowledge.withhold(route, known)
+        if promised and isinstance(error, Absent):
             raise Unavailable(f"{route.name}: announced, but upstream does not have it") from error
         raise error
 

@@ -125,8 +125,16 @@ class CachedPages:
                 # Just stale, by the second that file times and sums may be off: --max-stale counts from here.
                 just_stale = self.clock.seconds() - source.ttl - 1
                 await self.store.pages.expire(source.key, min(page.validated_at, just_stale))
+                await self.refresher.announce_all(source.key)
                 count += 1
         return count
+
+    async def withhold(self, route: PageRoute, index: str, key: str) -> None:
+        """Have the index's page no longer announce the companion of this file: it can't be had."""
+        source = next((source for source in route.sources if source.index == index), None)
+        if source is not None and await self.refresher.withhold(source.key, key):
+            sources = await self._candidates(route)
+            self._flights.do(route.key, partial(self._ask, route, sources, "")).addErrback(lambda _: None)
 
     def stop(self) -> None:
         """Give up the fetches under way."""

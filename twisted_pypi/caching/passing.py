@@ -30,6 +30,17 @@ def passes_through(header: str, size: int | None) -> bool:
     return small_range(header) and (size is None or size > LARGE_FILE)
 
 
+def arrives(header: str, whole: int, available: int) -> bool:
+    """Whether a `Range` of a file of `whole` bytes, of which `available` have come, is there or nearly so.
+
+    The end of a large file that comes slowly is not: who reads a wheel's end doesn't wait for its beginning.
+    """
+    match = _SINGLE_RANGE.fullmatch(header.strip())
+    if match is None or not any(match.groups()):
+        return True
+    return _expected(match, whole)[1] < available + SMALL_RANGE
+
+
 def relayed_part(header: str, asked: str) -> tuple[int, int, int] | None:
     """(first, last, whole length) of a 206's `Content-Range`; None unless it is what `asked` (a `Range`) wanted."""
     match = _CONTENT_RANGE.fullmatch(header.strip())

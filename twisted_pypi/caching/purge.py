@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from attrs import define
 
+from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.offline import files_named
 from twisted_pypi.caching.pages import CachedPages
 from twisted_pypi.errors import CacheError
@@ -19,6 +20,7 @@ class Purger:
 
     mounts: tuple[Mount, ...]
     pages: CachedPages
+    knowledge: Knowledge
     store: Store
     workers: Workers
 
@@ -48,7 +50,9 @@ class Purger:
             if page is None:
                 continue
             named = await files_named(route, page, self.store.pages, self.workers)
-            held = await self.store.files.held([*named, *(f"{key}.metadata" for key in named)])
+            named += [f"{key}.metadata" for key in named]
+            await self.knowledge.forget(source.index, named)
+            held = await self.store.files.held(named)
             for key in held:
                 await self.store.files.delete(key)
             count += len(held)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
+from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import PageRegressed, PageRejected, StoreTrouble
 from twisted_pypi.fetching.body import read_decoded
@@ -43,17 +44,38 @@ class Refresher:
     observer: Observer
     now: Callable[[], float]
     scratch: Callable[[], BinaryIO]
+    withheld: Withheld | None = None
     _regressed: dict[str, float] = field(factory=dict, init=False)
 
     async def ask(self, route: PageRoute, source: PageSource, copy: StoredPage | None, client: str) -> Asked:
         """One source's answer, stored if it is a page. `copy` is what is stored for this very source."""
-        conditions = _conditions(copy) if copy is not None and copy.meta.url == source.url else {}
+        withheld = await self._withheld(route, source)
+        conditions = _conditions(copy) if copy is not None and _still_right(copy, source, withheld) else {}
         request = FetchRequest(source.url, source.index, source.accept, conditions, client)
         try:
             fetched = await self.upstream.fetch(request)
             return await self._interpret(route, source, copy if conditions else None, copy, fetched)
         except UpstreamFailed as failure:
             return Asked(Outcome.FAILED, status=failure.status, failure=failure)
+
+    async def withhold(self, page: str, file: str) -> bool:
+        """Announce the companion of this file no more; whether the stored page with this key still does."""
+        if self.withheld is None:
+            return False
+        await self.withheld.add(page, file)
+        copy = await self.store.get(page)
+        return copy is not None and file not in copy.meta.withheld
+
+    async def announce_all(self, page: str) -> None:
+        """The page is to be as upstream has it again."""
+        if self.withheld is not None:
+            await self.withheld.forget(page)
+
+    async def _withheld(self, route: PageRoute, source: PageSource) -> frozenset[str]:
+        """The files whose companions the page is not to announce."""
+        if self.withheld is None or route.withhold is None:
+            return frozenset()
+        return await self.withheld.of(source.key)
 
     async def _interpret(
         self,
@@ -83,10 +105,10 @@ class Refresher:
         url = without_secrets(source.url)
         with self.scratch() as stream:
             coding = fetched.headers.get("content-encoding", "")
-            await read_decoded(fetched.body, coding, route.max_body, stream, url)
-            stream.seek(0)
-            body = PageBody(stream, fetched.headers.get("content-type", ""), fetched.url, fetched.body.delimited)
             try:
+                await read_decoded(fetched.body, coding, route.max_body, stream, url)
+                stream.seek(0)
+                body = PageBody(stream, fetched.headers.get("content-type", ""), fetched.url, fetched.body.delimited)
                 return await self._keep(route, source, copy, fetched, body)
             except (ValueError, RecursionError) as error:
                 self.observer(PageRejected(url, str(error)))
@@ -100,7 +122,10 @@ class Refresher:
         self, route: PageRoute, source: PageSource, copy: StoredPage | None, fetched: Fetched, body: PageBody
     ) -> tuple[StoredPage, Outcome]:
         document = await self.workers.run(source.interpret, body)
-        meta = self._meta(source, document, fetched)
+        withheld = await self._withheld(route, source)
+        if withheld and route.withhold is not None:
+            document = await self.workers.run(route.withhold, document, withheld)
+        meta = evolve(self._meta(source, document, fetched), withheld=tuple(sorted(withheld)))
         if copy is not None and not self._believes(copy.meta, meta):
             return copy, Outcome.OLDER
         return await self.store.put(meta, document, route.bodies), Outcome.NEW
@@ -131,6 +156,11 @@ class Refresher:
             self.observer(PageRegressed(without_secrets(ours.url), ours.version, theirs.version, accepted=False))
         self._regressed[ours.key] = since
         return False
+
+
+def _still_right(copy: StoredPage, source: PageSource, withheld: frozenset[str]) -> bool:
+    """Whether a 304 would do: not for a page in memory alone, which the disk may take now."""
+    return bool(copy.inode) and copy.meta.url == source.url and frozenset(copy.meta.withheld) == withheld
 
 
 def _conditions(copy: StoredPage) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from attrs import define, field
@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from twisted_pypi.caching.knowledge import Known
+from twisted_pypi.caching.passing import arrives
 from twisted_pypi.errors import Absent, UpstreamFailed
 from twisted_pypi.events import StoreTrouble, TransferEnded, TransferStarted
 from twisted_pypi.fetching.integrity import verifiable
@@ -25,8 +26,15 @@ from twisted_pypi.urls import without_secrets
 
 log = Logger()
 
+FirstSeen = Callable[[StoredFile], Awaitable[None]]
+"""Is told of a file that was stored though nobody announced a digest of it."""
+
 UNCLAIMED = 15.0
 """Seconds after which a body that passes through, and that nobody claimed, is given up."""
+
+
+async def _unremembered(file: StoredFile) -> None:
+    """The default."""
 
 
 @define
@@ -64,6 +72,7 @@ class Transfers:
     store: FileStore
     observer: Observer
     clock: IReactorTime
+    first_seen: FirstSeen = _unremembered
     _opening: Singleflight[Opened] = field(factory=Singleflight, init=False)
     _running: dict[str, Opened] = field(factory=dict, init=False)
     _tasks: dict[str, Deferred[None]] = field(factory=dict, init=False)
@@ -73,9 +82,16 @@ class Transfers:
         opened = self._running.get(key)
         return None if opened is None or opened.failed else opened
 
+    def nears(self, key: str, range_: str) -> bool:
+        """Whether a transfer of this key has a range (the header) already, or will have it in a moment."""
+        opened = self.running(key)
+        if opened is None or opened.transfer is None or opened.length is None:
+            return self.has(key)
+        return arrives(range_, opened.length, opened.transfer.available)
+
     def has(self, key: str) -> bool:
         """Whether a transfer of this key is under way or being opened."""
-        return key in self._running or self._opening.running(key)
+        return self.running(key) is not None or self._opening.running(key)
 
     def open(self, route: FileRoute, known: Known, client: str) -> tuple[Deferred[Opened], bool]:
         """Start or join the transfer; fires once upstream's headers are in. And whether it was joined."""
@@ -214,10 +230,12 @@ class Transfers:
             await deferLater(self.clock, 0)
             result = await transfer.receive()
             if transfer.unstored is not None:
-                reason = f"can't be stored: {transfer.unstored}"
-            else:
-                await transfer.partial.publish(_record(route, known, opened.fetched, result))
-                stored = True
+                raise UpstreamFailed(f"can't be stored: {transfer.unstored}", url)
+            if _may_be_cut(known, opened, transfer, result):
+                raise UpstreamFailed("nothing tells whether it came whole", url)
+            file = _record(route, known, opened.fetched, result)
+            await transfer.partial.publish(file)
+            stored = True
         except UpstreamFailed as failure:
             reason = failure.reason
         except CancelledError:
@@ -230,18 +248,27 @@ class Transfers:
             reason = repr(error)
             log.failure("transfer of {url}", url=url)
         finally:
-            self._running.pop(route.key, None)
-            self._tasks.pop(route.key, None)
+            if self._running.get(route.key) is opened:  # after a failure the next may have begun
+                del self._running[route.key]
+                del self._tasks[route.key]
             transfer.body.abandon()
             if not stored:  # after `receive` it has ended already
                 await transfer.partial.keep()
             self.observer(TransferEnded(url, transfer.received, stored, reason))
+        if stored and not file.verified:
+            await self.first_seen(file)
 
 
 def _request(known: Known, client: str, headers: Mapping[str, str], method: str = "GET") -> FetchRequest:
     return FetchRequest(
         known.url, known.index, headers=headers, client=client, method=method, file=True, named=known.named
     )
+
+
+def _may_be_cut(known: Known, opened: Opened, transfer: Transfer, result: TransferResult) -> bool:
+    """Whether the end of the connection alone ended the body (RFC 9112, 6.3): such a file is passed on, not stored."""
+    told = result.verified or opened.length is not None or known.size == result.size
+    return not (told or transfer.body.delimited)
 
 
 def _record(route: FileRoute, known: Known, fetched: Fetched, result: TransferResult) -> StoredFile:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from twisted_pypi import urls
 from twisted_pypi.errors import CacheError
-from twisted_pypi.model import FileLink, PageBody
+from twisted_pypi.model import Document, FileLink, PageBody
 from twisted_pypi.pypi import simple_html, simple_json
 from twisted_pypi.pypi.charsets import is_json
 from twisted_pypi.pypi.digests import link_of
@@ -77,6 +77,24 @@ def _entry(file: object, linker: Linker) -> tuple[dict[str, Any], FileLink] | No
     if isinstance(provenance := served.get("provenance"), str) and not provenance.startswith("https://"):
         served["provenance"] = urls.resolve(linker.base, provenance)
     return served, link_of(place.url, served)
+
+
+def withhold(page: Document, keys: frozenset[str]) -> Document:
+    """The project's page without the announcement of `.metadata` (PEP 658) for the files with these keys."""
+    if not isinstance(page, ProjectPage):
+        return page
+    files = [
+        {name: value for name, value in file.items() if name != "core-metadata"} if _names(link, keys) else file
+        for file, link in zip(page.files, page.announced, strict=True)
+    ]
+    return evolve(page, files=files)
+
+
+def _names(link: FileLink, keys: frozenset[str]) -> bool:
+    try:
+        return urls.key_of(link.url) in keys
+    except ValueError:
+        return False
 
 
 def restrict(packages: str, stored: bytes, held: Callable[[list[str]], set[str]]) -> ProjectPage:

@@ -110,6 +110,7 @@ class Routes:
             forms=SIMPLE_FORMS,
             owner=name if len(self.indexes) > 1 else None,
             restrict=partial(project.restrict, self.packages),
+            withhold=project.withhold,
         )
 
     def _project_source(self, index: IndexSpec, name: str) -> PageSource:

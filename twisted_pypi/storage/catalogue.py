@@ -16,6 +16,7 @@ import orjson
 from attrs import define, field
 
 from twisted_pypi.model import NamedLink
+from twisted_pypi.storage import marks
 from twisted_pypi.storage.rows import Aged, Entry, LinkRow, Stamp, as_json, named_link
 
 VERSION = 1
@@ -185,6 +186,20 @@ class Catalogue:
             else:
                 self._db.execute("INSERT OR REPLACE INTO owners VALUES (?, ?)", (name, index))
 
+    def marks(self, kind: str, subject: str) -> dict[str, float]:
+        """See `marks.marks_of`."""
+        return marks.marks_of(self._db, kind, subject)
+
+    def mark(self, kind: str, subject: str, value: str, until: float) -> None:
+        """See `marks.set_mark`."""
+        with self._transaction():
+            marks.set_mark(self._db, kind, subject, value, until)
+
+    def unmark(self, kind: str, subjects: list[str]) -> None:
+        """See `marks.forget_marks`."""
+        with self._transaction():
+            marks.forget_marks(self._db, kind, subjects)
+
     def _connect(self) -> None:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         # Twisted's pool of one may end its thread and begin another: still one at a time.
@@ -197,6 +212,7 @@ class Catalogue:
             self._db.executescript(_SCHEMA)
         elif version != VERSION:
             raise sqlite3.DatabaseError(f"its version {version} is unknown")
+        self._db.execute(marks.SCHEMA)
         self.unclean = self._db.execute("PRAGMA application_id").fetchone()[0] == _OPEN
         self._db.execute(f"PRAGMA application_id = {_OPEN}")
         self.entries, self.size = self._db.execute("SELECT count(*), total(size) FROM entries").fetchone()

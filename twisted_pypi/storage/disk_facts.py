@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -28,6 +28,7 @@ class DiskFacts:
 
     engine: Engine
     _links: Lru[str, tuple[NamedLink, ...]] = field(factory=lambda: Lru(_HOT), init=False)
+    _marks: Lru[tuple[str, str], Mapping[str, float]] = field(factory=lambda: Lru(_HOT), init=False)
 
     async def links(self, key: str) -> tuple[NamedLink, ...]:
         """What each index's pages last said of the file with this key."""
@@ -59,6 +60,25 @@ class DiskFacts:
     async def forget_owner(self, name: str) -> None:
         """The next page fetch decides anew."""
         await self._sure(self.engine.sql(Catalogue.set_owner, name, None))
+
+    async def marks(self, kind: str, subject: str) -> Mapping[str, float]:
+        """The values of the subject, each with the time until which it counts."""
+        marks = self._marks.get((kind, subject))
+        if marks is None:
+            marks = await self._sure(self.engine.sql(Catalogue.marks, kind, subject))
+            self._marks.put((kind, subject), marks)
+        return marks
+
+    async def mark(self, kind: str, subject: str, value: str, until: float) -> None:
+        """Add a value, or prolong it."""
+        await self.engine.tasks.run(self.engine.ask(None, Catalogue.mark, kind, subject, value, until))
+        self._marks.pop((kind, subject))
+
+    async def unmark(self, kind: str, subjects: list[str]) -> None:
+        """Drop all values of the subjects."""
+        await self.engine.tasks.run(self.engine.ask(None, Catalogue.unmark, kind, subjects))
+        for subject in subjects:
+            self._marks.pop((kind, subject))
 
     async def _sure(self, answer: Coroutine[Deferred[Any], Any, T]) -> T:
         try:

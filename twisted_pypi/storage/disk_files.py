@@ -197,7 +197,6 @@ class DiskFiles:
                 await self._remove(file.key)
                 raise OSError(f"not recorded: {error}") from error
             self._hot.put(file.key, entry)
-        self.engine.grown()
 
     def _move(self, name: str, descriptor: int, path: tuple[str, ...]) -> Stamp:
         os.fsync(descriptor)

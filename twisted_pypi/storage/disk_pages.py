@@ -201,6 +201,8 @@ class DiskPages:
             page = evolve(page, validated_at=now) if page and in_memory_alone else await self._read(key, touch)
             if page is not None:
                 self._hot.put(key, page)
+            elif expected is None or self._hot.peek(key) == expected:
+                self._hot.pop(key)  # its file has gone: the next who asks has it fetched and stored again
             return page
 
     async def _read(self, key: str, then: Callable[[int, StoredPage], T]) -> T | None:

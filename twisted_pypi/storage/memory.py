@@ -35,6 +35,7 @@ class MemoryFacts:
 
     _links: dict[str, dict[str, NamedLink]] = field(factory=dict, init=False)
     _owners: dict[str, str] = field(factory=dict, init=False)
+    _marks: dict[tuple[str, str], dict[str, float]] = field(factory=dict, init=False)
 
     async def links(self, key: str) -> tuple[NamedLink, ...]:
         """What each index's pages last said of the file with this key, in the order of their names."""
@@ -61,6 +62,19 @@ class MemoryFacts:
     async def forget_owner(self, name: str) -> None:
         """The next page fetch decides anew."""
         self._owners.pop(name, None)
+
+    async def marks(self, kind: str, subject: str) -> Mapping[str, float]:
+        """The values of the subject, each with the time until which it counts."""
+        return dict(self._marks.get((kind, subject), {}))
+
+    async def mark(self, kind: str, subject: str, value: str, until: float) -> None:
+        """Add a value, or prolong it."""
+        self._marks.setdefault((kind, subject), {})[value] = until
+
+    async def unmark(self, kind: str, subjects: list[str]) -> None:
+        """Drop all values of the subjects."""
+        for subject in subjects:
+            self._marks.pop((kind, subject), None)
 
 
 @define(eq=False)

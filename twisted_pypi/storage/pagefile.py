@@ -92,8 +92,12 @@ def read_page(descriptor: int) -> PageFile:
     if footer["format"] != FORMAT:
         raise DamagedPage(f"format {footer['format']} is unknown")
     representations = {(each["body"], each["encoding"]): Representation(**each) for each in footer["representations"]}
-    page = StoredPage(PageMeta(**footer["meta"]), _seconds(state.st_mtime_ns), representations, state.st_ino)
+    page = StoredPage(_meta(footer["meta"]), _seconds(state.st_mtime_ns), representations, state.st_ino)
     return PageFile(page, Representation(**footer["links"]))
+
+
+def _meta(said: dict[str, Any]) -> PageMeta:
+    return PageMeta(**{**said, "withheld": tuple(said.get("withheld", ()))})
 
 
 def set_time(descriptor: int, validated_at: float) -> None:

@@ -81,7 +81,7 @@ class DiskPartial:
     def reader(self) -> PartialReader:
         """A function (position, limit) -> bytes on a descriptor of its own, valid after publishing and abandoning.
 
-        To be had while it is being published, too. Raises `RuntimeError` after the end.
+        To be had until publishing is through: flushing a large file takes a while. Raises `RuntimeError` after that.
         """
         if self._closed:
             raise RuntimeError("published or abandoned already")
@@ -102,8 +102,8 @@ class DiskPartial:
     async def abandon(self) -> None:
         """Forget it and free the space. Idempotent."""
         if not self._ended:
-            self._ended = True
-            await self.engine.tasks.run(self._discard())
+            self._ended = self._closed = True
+            await self.engine.tasks.run(self._discard(self._remove))
 
     async def keep(self) -> None:
         """End, and keep what is there; without an origin, or empty: abandon. Idempotent."""
@@ -145,14 +145,16 @@ class DiskPartial:
         try:
             await self.place(self.name, self.descriptor, file)
         finally:
-            await self._discard()
+            await self._discard(self._give_up_name)
+            # In the turn in which the publisher goes on: who came until now has a reader.
+            self._closed = True
+            os.close(self.descriptor)
+        self.engine.grown()  # only now: its bytes are no longer counted as those of a partial file too
 
-    async def _discard(self) -> None:
-        """Give back descriptor and name; after publishing there is none."""
-        self._closed = True
+    async def _discard(self, remove: Callable[[], None]) -> None:
         async with self._turn:
             self.engine.partial_bytes -= self.size
-            await self.engine.workers.run(self._remove)
+            await self.engine.workers.run(remove)
 
     async def _keep(self, origin: PartialOrigin) -> None:
         async with self._turn:
@@ -172,9 +174,13 @@ class DiskPartial:
         os.close(self.descriptor)
 
     def _remove(self) -> None:
-        with suppress(OSError):  # a leftover goes at the next start
-            self.engine.tree.discard(self.name)
+        self._give_up_name()
         os.close(self.descriptor)
+
+    def _give_up_name(self) -> None:
+        """After publishing there is none; a leftover goes at the next start."""
+        with suppress(OSError):
+            self.engine.tree.discard(self.name)
 
     def _expect_open(self) -> None:
         if self._ended:

@@ -59,10 +59,11 @@ class Tree:
         return True
 
     def create(self) -> tuple[str, int]:
-        """A new partial file: its name and a descriptor for reading and writing."""
+        """A new partial file: its name and a descriptor for reading and writing. Makes again what was deleted."""
+        self._find_again()
         self._count += 1
         name = f"{os.getpid():x}-{self._count:x}-{os.urandom(3).hex()}"
-        with self._folder((TEMPORARY,)) as folder:
+        with self._folder((TEMPORARY,), make=True) as folder:
             return name, os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _LEAF, 0o600, dir_fd=folder)
 
     def open_partial(self, name: str) -> int:
@@ -146,6 +147,14 @@ class Tree:
         """(bytes free for us, bytes of the whole file system)."""
         state = os.fstatvfs(self._root)
         return state.f_bavail * state.f_frsize, state.f_blocks * state.f_frsize
+
+    def _find_again(self) -> None:
+        """The directory may have been deleted, and perhaps made again, since it was opened."""
+        os.makedirs(self.directory, 0o700, exist_ok=True)
+        if not os.path.samestat(os.stat(self.directory), os.fstat(self._root)):
+            found = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.dup2(found, self._root, inheritable=False)  # at once, for all threads
+            os.close(found)
 
     @contextmanager
     def _folder(self, path: Path, make: bool = False) -> Iterator[int]:

@@ -38,7 +38,7 @@ def reply_to(answer: FileAnswer, ask: Ask) -> Reply:
 def _wanted(answer: FileAnswer, ask: Ask, etag: str) -> Whole | Part | Unsatisfiable:
     """What is asked for. Without a known length no position can be promised: the whole, in chunks."""
     asker = ask.asker()
-    if answer.length is None or not range_applies(asker.if_range, etag):
+    if answer.length is None or answer.whole or not range_applies(asker.if_range, etag):
         return Whole()
     return parse_range(asker.range, answer.length)
 
