@@ -17,27 +17,8 @@ from attrs import define, field
 
 from twisted_pypi.model import NamedLink
 from twisted_pypi.storage.rows import Aged, Entry, LinkRow, Stamp, as_json, named_link
+from twisted_pypi.storage.schema import prepare
 
-VERSION = 1
-
-_SCHEMA = f"""
-CREATE TABLE entries (
-    kind TEXT NOT NULL, key TEXT NOT NULL, path TEXT NOT NULL,
-    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, hashes TEXT NOT NULL, etag TEXT NOT NULL, last_modified TEXT NOT NULL,
-    index_name TEXT NOT NULL, verified INTEGER NOT NULL,
-    stored_at REAL NOT NULL, used_at REAL NOT NULL, checked_at REAL NOT NULL,
-    PRIMARY KEY (kind, key)
-) WITHOUT ROWID;
-CREATE INDEX entries_by_use ON entries (used_at, size);
-CREATE TABLE links (
-    key TEXT NOT NULL, index_name TEXT NOT NULL, url TEXT NOT NULL, hashes TEXT NOT NULL,
-    size INTEGER, metadata TEXT,
-    PRIMARY KEY (key, index_name)
-) WITHOUT ROWID;
-CREATE TABLE owners (name TEXT PRIMARY KEY, index_name TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = {VERSION};
-"""
 _COLUMNS = (
     "kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index_name, verified, "
     "stored_at, used_at, checked_at"
@@ -102,10 +83,11 @@ class Catalogue:
             self._connect()
         return reason
 
-    def close(self) -> None:
-        """Write everything into the main file and end."""
+    def close(self, clean: bool = True) -> None:
+        """Write everything into the main file and end; with `clean` False, as if it had not been closed."""
         with suppress(sqlite3.Error):
-            self._db.execute("PRAGMA application_id = 0")
+            if clean:
+                self._db.execute("PRAGMA application_id = 0")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
         if self.condemned:
@@ -192,11 +174,7 @@ class Catalogue:
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 1048576"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.execute("PRAGMA wal_autocheckpoint = 200")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if not version and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._db.executescript(_SCHEMA)
-        elif version != VERSION:
-            raise sqlite3.DatabaseError(f"its version {version} is unknown")
+        prepare(self._db)
         self.unclean = self._db.execute("PRAGMA application_id").fetchone()[0] == _OPEN
         self._db.execute(f"PRAGMA application_id = {_OPEN}")
         self.entries, self.size = self._db.execute("SELECT count(*), total(size) FROM entries").fetchone()
