@@ -185,14 +185,47 @@ def test_a_page_under_a_hash_is_adopted_and_a_file_is_not(disk, tmp_path):
     assert store.usage()[0] == 1
 
 
-def test_foreign_files_are_left_alone(disk, tmp_path):
+FOREIGN = [
+    "README",
+    "logs/today/log",
+    "files/README",
+    "files/files.example/README",
+    "files/files.example/packages/a.whl~dir/x",
+    "pages/index.example/README",
+    "pages/index.example/simple/flask.page/x",
+    b"files/files.example/\xff.whl",
+    b"pages/~" + b"0" * 64 + b"/\xff",
+    "files/files.example/new\nline.whl",
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_files_are_left_alone_and_reported_once(disk, tmp_path, name):
     now(disk.store.stop())
-    note = tmp_path / "cache" / "files" / "files.example" / "README"
-    note.parent.mkdir(parents=True)
+    note = tmp_path / "cache" / os.fsdecode(name)
+    note.parent.mkdir(parents=True, exist_ok=True)
     note.write_bytes(b"hands off")
     store = disk.start()
     assert store.usage() == (0, 0)
     assert note.read_bytes() == b"hands off"
+    (event,) = disk.events
+    assert event.what == "foreign files"
+    assert event.reason.startswith("1 that")
+    assert event.reason.isascii()
+    assert event.reason.isprintable()
+
+
+def test_foreign_files_do_not_hide_ours(disk, tmp_path):
+    file = put_file(disk.store)
+    now(disk.store.stop())
+    (tmp_path / "cache" / "catalogue.sqlite").unlink()
+    for n in range(3):
+        (tmp_path / "cache" / FILE).with_name(f"{n}").write_bytes(b"x" * 100)
+    store = disk.start()
+    assert [event.reason[:6] for event in disk.events if event.what == "foreign files"] == ["3 that"]
+    assert now(store.files.held([KEY])) == {KEY}
+    assert now(store.files.confirm(file, {"sha256": file.sha256}))
+    assert [event.what for event in disk.restart() and disk.events].count("foreign files") == 2, "once each start"
 
 
 def test_leftovers_are_deleted_and_lost_files_forgotten(disk, tmp_path):

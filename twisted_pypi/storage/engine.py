@@ -25,8 +25,8 @@ T = TypeVar("T")
 class Engine:
     """Directory, catalogue and threads of one disk store.
 
-    `readers` counts who has an entry open, by (kind, key); `partial_bytes` is what unfinished files take. `grown` is
-    called when something was stored.
+    `readers` counts who has an entry open, by (kind, key); `partial_bytes` is what unfinished files take,
+    `foreign_bytes` what isn't ours and was there at the start. `grown` is called when something was stored.
     """
 
     tree: Tree
@@ -41,6 +41,7 @@ class Engine:
     tasks: Tasks = field(factory=Tasks, init=False)
     readers: Counter[tuple[str, str]] = field(factory=Counter, init=False)
     partial_bytes: int = field(default=0, init=False)
+    foreign_bytes: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.recency = Recency(self.clock, lambda batch: self.tasks.run(self.ask(None, Catalogue.used, batch)))

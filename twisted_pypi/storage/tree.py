@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from attrs import define, field
 
-from twisted_pypi.storage.layout import Path
-
-TEMPORARY = "tmp"
+from twisted_pypi.storage.layout import TEMPORARY, Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LEAF = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -101,6 +99,22 @@ class Tree:
                 with suppress(FileNotFoundError):
                     if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                         yield (*parent.split("/"), name)
+
+    def strangers(self, own: Container[str]) -> Iterator[Path]:
+        """The paths of all regular files in the directory but for those under the names in `own`."""
+        for name in os.listdir(self._root):
+            if name not in own:
+                if stat.S_ISREG(os.stat(name, dir_fd=self._root, follow_symlinks=False).st_mode):
+                    yield (name,)
+                yield from self.walk(name)
+
+    def size(self, paths: Iterable[Path]) -> int:
+        """The bytes of these files together; what has gone counts nothing."""
+        total = 0
+        for path in paths:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                total += os.stat("/".join(path), dir_fd=self._root, follow_symlinks=False).st_size
+        return total
 
     def space(self) -> tuple[int, int]:
         """(bytes free for us, bytes of the whole file system)."""
