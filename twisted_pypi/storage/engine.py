@@ -50,6 +50,10 @@ class Engine:
         """Call a `Catalogue` method on the catalogue's thread. Raises `sqlite3.Error`."""
         try:
             return await self.catalogue_workers.run(method, self.catalogue, *args)
+        except UnicodeDecodeError as error:  # SQLite's message quotes what is damaged
+            self.trouble("catalogue", str(error))
+            self.catalogue.condemned = True
+            raise sqlite3.DatabaseError(str(error)) from error
         except sqlite3.Error as error:
             self.trouble("catalogue", str(error))
             if type(error) is sqlite3.DatabaseError:  # malformed: nothing else raises this very class

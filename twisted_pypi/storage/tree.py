@@ -46,11 +46,7 @@ class Tree:
 
     def exists(self, path: str) -> bool:
         """Whether there is something at this path (components joined with slashes)."""
-        try:
-            os.stat(path, dir_fd=self._root, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
+        return self._mode(path) != 0
 
     def create(self) -> tuple[str, int]:
         """A new partial file: its name and a descriptor for reading and writing."""
@@ -92,7 +88,7 @@ class Tree:
 
     def walk(self, top: str) -> Iterator[Path]:
         """The paths of all regular files below the folder `top`."""
-        if not self.exists(top):
+        if not stat.S_ISDIR(self._mode(top)):  # `fwalk` would wait for somebody to write into a pipe
             return
         for parent, _, names, folder in os.fwalk(top, dir_fd=self._root):
             for name in names:
@@ -104,7 +100,7 @@ class Tree:
         """The paths of all regular files in the directory but for those under the names in `own`."""
         for name in os.listdir(self._root):
             if name not in own:
-                if stat.S_ISREG(os.stat(name, dir_fd=self._root, follow_symlinks=False).st_mode):
+                if stat.S_ISREG(self._mode(name)):
                     yield (name,)
                 yield from self.walk(name)
 
@@ -120,6 +116,13 @@ class Tree:
         """(bytes free for us, bytes of the whole file system)."""
         state = os.fstatvfs(self._root)
         return state.f_bavail * state.f_frsize, state.f_blocks * state.f_frsize
+
+    def _mode(self, path: str) -> int:
+        """What is at this path, 0 for nothing."""
+        try:
+            return os.stat(path, dir_fd=self._root, follow_symlinks=False).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
 
     @contextmanager
     def _folder(self, path: Path, make: bool = False) -> Iterator[int]:
