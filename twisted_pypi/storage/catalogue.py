@@ -165,7 +165,7 @@ class Catalogue:
 
     def oldest(self, skip: int, limit: int, before: float | None = None) -> list[Aged]:
         """Entries, the least recently used first, but for the first `skip`; only those last used before `before`."""
-        query = "SELECT kind, key, size FROM entries WHERE used_at < ? ORDER BY used_at LIMIT ? OFFSET ?"
+        query = "SELECT kind, key, size, inode FROM entries WHERE used_at < ? ORDER BY used_at LIMIT ? OFFSET ?"
         bound = float("inf") if before is None else before
         return [Aged(*row) for row in self._db.execute(query, (bound, limit, skip))]
 

@@ -51,9 +51,9 @@ class DiskStore:
         shared = (self.workers, self.catalogue_workers, self.clock, self.observer, self.limits)
         engine = self._engine = Engine(Tree(self.directory), catalogue, *shared)
         self.facts = facts = DiskFacts(engine)
-        self.pages = DiskPages(engine, facts)
+        self.pages = pages = DiskPages(engine, facts)
         self.files = self._files = DiskFiles(engine)
-        self._evictor = Evictor(engine, {PAGE: self.pages.delete, FILE: self.files.delete})
+        self._evictor = Evictor(engine, {PAGE: pages.evict, FILE: self._files.evict})
         self._reconciler = Reconciler(engine, facts, self.pages)
         engine.grown = self._evictor.check
 

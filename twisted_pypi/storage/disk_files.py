@@ -70,7 +70,9 @@ class DiskFiles:
 
     async def begin(self, key: str, expected: int | None, algorithms: Iterable[str]) -> DiskPartial | None:
         """Begin a new file; None when it can't or may not be stored. Algorithms that aren't known here are left out."""
-        if not self.engine.limits.allows(expected or 0):
+        limits = self.engine.limits
+        # Unfinished files can't be evicted: they must fit into the limit together.
+        if not limits.allows(expected or 0) or self.engine.partial_bytes + (expected or 0) > limits.cache_size:
             return None
         begun = self._begin(key, expected or 0, Digests(tuple(algorithms)))
         return await self.engine.tasks.run(begun, lambda made: made and self.engine.tasks.run(made.abandon()))
@@ -78,6 +80,12 @@ class DiskFiles:
     async def delete(self, key: str) -> None:
         """Drop the file; readers that have it open go on."""
         await self.engine.tasks.run(self._delete(key))
+
+    async def evict(self, key: str) -> None:
+        """Delete what is left of a file that the catalogue has forgotten, unless it was stored anew meanwhile."""
+        async with self._locks.hold(key):
+            if not await self.engine.ask({key}, Catalogue.held, FILE, [key]):
+                await self._unlink(key)
 
     async def held(self, keys: list[str]) -> set[str]:
         """Which of `keys` are stored."""
@@ -241,9 +249,12 @@ class DiskFiles:
         await self._remove(key)
 
     async def _remove(self, key: str) -> None:
+        await self._unlink(key)
+        await self.engine.ask(None, Catalogue.forget, [(FILE, key, None)])
+
+    async def _unlink(self, key: str) -> None:
         self._hot.pop(key)
         try:
             await self.engine.workers.run(self.engine.tree.remove, file_path(key))
         except OSError as error:
             self.engine.trouble("delete", error)
-        await self.engine.ask(None, Catalogue.forget, [(FILE, key, None)])

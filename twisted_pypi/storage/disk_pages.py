@@ -96,6 +96,12 @@ class DiskPages:
         """Drop the page."""
         await self.engine.tasks.run(self._delete(key))
 
+    async def evict(self, key: str) -> None:
+        """Delete what is left of a page that the catalogue has forgotten, unless it was stored anew meanwhile."""
+        async with self._locks.hold(key):
+            if not await self.engine.ask({key}, Catalogue.held, PAGE, [key]):
+                await self._unlink(key)
+
     async def _get(self, key: str) -> StoredPage | None:
         async with self._locks.hold(key):
             page = self._hot.get(key) or await self._read(key, lambda _, page: page)
@@ -235,12 +241,15 @@ class DiskPages:
         await self._remove(key)
 
     async def _remove(self, key: str) -> None:
+        await self._unlink(key)
+        await self.engine.ask(None, Catalogue.forget, [(PAGE, key, None)])
+
+    async def _unlink(self, key: str) -> None:
         self._hot.pop(key)
         try:
             await self.engine.workers.run(self.engine.tree.remove, page_path(key))
         except OSError as error:
             self.engine.trouble("delete", error)
-        await self.engine.ask(None, Catalogue.forget, [(PAGE, key, None)])
 
 
 def _same(page: StoredPage, wanted: Representation) -> Representation:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
@@ -38,7 +40,7 @@ def plan(oldest_first: Iterable[Aged], needed: int, in_use: Container[tuple[str,
 
 @define(eq=False)
 class Evictor:
-    """Keeps the store within its limits. `drop` deletes an entry, by kind."""
+    """Keeps the store within its limits. `drop` deletes the file of a key that the catalogue has forgotten, by kind."""
 
     engine: Engine
     drop: Mapping[str, Callable[[str], Awaitable[None]]]
@@ -59,39 +61,62 @@ class Evictor:
             self._hourly.cancel()
 
     def check(self) -> None:
-        """Begin to drop entries if the store is over its limit."""
-        if self._needed() > 0 and not self._running:
-            self.engine.tasks.run(self._shrink(self._needed(), None))
+        """Begin to drop entries if the store is over its limit. Cheap: it is called for every piece that is written."""
+        if not self._running and not self._stopped and excess(self._used(), self.engine.limits.total) > 0:
+            self._running = True
+            self.engine.tasks.run(self._shrink(self._surplus, None))
 
-    def _needed(self) -> int:
+    def _used(self) -> int:
+        """The bytes of everything below the directory; what entries can't make up for counts up to half the limit."""
         catalogue, limit = self.engine.catalogue, self.engine.limits.total
-        overhead = catalogue.footprint + self.engine.partial_bytes
-        return excess(catalogue.size + min(overhead, limit // 2), limit)  # never empty a small cache for its catalogue
+        fixed = min(
+            catalogue.footprint + self.engine.foreign_bytes, limit // 2
+        )  # never empty a cache for its catalogue
+        return catalogue.size + fixed + self.engine.partial_bytes
+
+    def _surplus(self) -> int:
+        limit = self.engine.limits.total
+        return self._used() - int(limit * TARGET)
 
     async def _drop_inactive(self) -> None:
         if self.engine.limits.inactive is not None and not self._running:
+            self._running = True
             before = self.engine.clock.seconds() - self.engine.limits.inactive
-            await self._shrink(self.engine.catalogue.size + 1, before)
+            await self._shrink(lambda: self.engine.catalogue.size + 1, before)
         self.check()
 
-    async def _shrink(self, goal: int, before: float | None) -> None:
-        """Drop `goal` bytes of the oldest entries (of those last used before `before`), slice by slice."""
-        self._running = True
+    async def _shrink(self, needed: Callable[[], int], before: float | None) -> None:
+        """Drop the oldest entries (of those last used before `before`) while bytes are `needed`, slice by slice."""
         entries = size = skip = 0
         try:
             if (flushed := self.engine.recency.flush()) is not None:
                 await flushed
-            while goal > size and not self._stopped:
+            while (goal := needed()) > 0 and not self._stopped:
                 slice_: list[Aged] = await self.engine.ask([], Catalogue.oldest, skip, _SLICE, before)
                 if not slice_:
                     break
-                victims = plan(slice_, goal - size, self.engine.readers)
-                for victim in victims:
-                    await self.drop[victim.kind](victim.key)
+                in_use = ChainMap[tuple[str, str], Any](self.engine.readers, self.engine.recency.pending)
+                victims = plan(slice_, goal, in_use)
+                skip += sum((entry.kind, entry.key) in in_use for entry in slice_)
+                if victims and not await self._forget(victims):
+                    break
                 entries += len(victims)
                 size += sum(victim.size for victim in victims)
-                skip += len(slice_) - len(victims)
         finally:
             self._running = False
         if entries:
             self.engine.observer(Evicted(entries, size))
+
+    async def _forget(self, victims: list[Aged]) -> bool:
+        """Out of the catalogue at once, then off the disk one by one: others have their turn in between."""
+        rows = [(victim.kind, victim.key, victim.inode) for victim in victims]
+        if not await self.engine.ask(False, _forget, rows):
+            return False
+        for victim in victims:
+            await self.drop[victim.kind](victim.key)
+        return True
+
+
+def _forget(catalogue: Catalogue, rows: list[tuple[str, str, int | None]]) -> bool:
+    catalogue.forget(rows)
+    return True
