@@ -667,3 +667,74 @@ def test_start_does_not_look_at_every_entry(tmp_path, monkeypatch):
         assert store.usage() == (300_000, 3_000_000)
         assert looked == []
         now(store.stop())
+
+
+# Eviction under load
+
+
+def fill(disk, many, size=1_500_000):
+    for key in many:
+        disk.clock.advance(1)
+        put_file(disk.store, b"x" * size, key)
+
+
+def test_a_growing_partial_file_makes_room(tmp_path):
+    disk = limited(tmp_path, cache_size=20_000_000)
+    store = disk.start()
+    fill(disk, keys(12))
+    partial = now(store.files.begin(KEY, None, ()))
+    for _ in range(15):
+        now(partial.write(b"x" * 1_000_000))
+        assert store.usage()[1] + partial.size <= 20_000_000 * 1.05
+    now(partial.abandon())
+    now(store.stop())
+
+
+def test_unfinished_files_fit_into_the_limit_together(tmp_path):
+    store = limited(tmp_path, cache_size=20_000).start()
+    partial = now(store.files.begin(KEY, 15_000, ()))
+    now(partial.write(b"x" * 15_000))
+    assert now(store.files.begin(KEY + "2", 10_000, ())) is None
+    now(partial.abandon())
+    second = now(store.files.begin(KEY + "2", 10_000, ()))
+    now(second.abandon())
+    now(store.stop())
+
+
+def test_what_was_used_since_the_last_batch_is_spared(tmp_path):
+    disk = limited(tmp_path, cache_size=20_000_000)
+    store = disk.start()
+    first, second, *rest = keys(12)
+    fill(disk, [first, second, *rest])
+    recency = store._engine.recency
+    recency.used("file", first)
+    recency.write = lambda batch: recency.used("file", first)  # used again while that batch is written
+    fill(disk, keys(15)[12:])
+    held = now(store.files.held(keys(15)))
+    assert first in held
+    assert second not in held
+    recency.write = lambda batch: None
+    now(store.stop())
+
+
+def test_eviction_from_a_copied_directory_frees_the_disk(tmp_path):
+    """There the inodes aren't the recorded ones."""
+    disk = limited(tmp_path, cache_size=20_000_000)
+    store = disk.start()
+    fill(disk, keys(12))
+    for path in [path for path in (tmp_path / "cache" / "files").rglob("*") if path.is_file()]:
+        data = path.read_bytes()
+        path.rename(tmp_path / "keep-inode")
+        path.write_bytes(data)
+    fill(disk, keys(15)[12:])
+    there = sum(path.stat().st_size for path in (tmp_path / "cache" / "files").rglob("*") if path.is_file())
+    assert there == store.usage()[1] <= 20_000_000
+    now(store.stop())
+
+
+def test_eviction_leaves_what_was_stored_anew(disk):
+    put_file(disk.store)
+    disk.store._engine.catalogue.forget([("file", KEY, None)])
+    file = put_file(disk.store, b"anew")
+    now(disk.store._files.evict(KEY))
+    assert content(disk.store, file) == b"anew"

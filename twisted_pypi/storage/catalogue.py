@@ -196,9 +196,10 @@ class Catalogue:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         # Twisted's pool of one may end its thread and begin another: still one at a time.
         self._db = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 1048576"):
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
             self._db.execute(f"PRAGMA {pragma}")
-        self._db.execute("PRAGMA wal_autocheckpoint = 200")
+        # Pages of 4 KiB. A checkpoint flushes the disk: with a smaller log, eviction would do that for every slice.
+        self._db.execute("PRAGMA wal_autocheckpoint = 1000")
         prepare(self._db)
         for query in (f"SELECT {_COLUMNS} FROM entries", _LINKS, "SELECT name, index_name FROM owners"):
             self._db.execute(f"{query} LIMIT 0")  # the version says much, the tables themselves say all

@@ -53,7 +53,7 @@ class DiskStore:
         self.facts = facts = DiskFacts(engine)
         self.pages = pages = DiskPages(engine, facts)
         self.files = self._files = DiskFiles(engine)
-        self._evictor = Evictor(engine, {PAGE: pages.evict, FILE: self._files.evict})
+        self._evictor = Evictor(engine, {PAGE: pages, FILE: self._files})
         self._reconciler = Reconciler(engine, facts, self.pages)
         engine.grown = self._evictor.check
 

@@ -14,7 +14,7 @@ from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.digests import Digests, digests_of
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.hot import Lru
-from twisted_pypi.storage.layout import file_path
+from twisted_pypi.storage.layout import Path, file_path
 from twisted_pypi.storage.partial import DiskPartial
 from twisted_pypi.storage.rows import FILE, Entry, Stamp
 from twisted_pypi.storage.sources import CheckedSource, FileSource
@@ -80,6 +80,11 @@ class DiskFiles:
     async def delete(self, key: str) -> None:
         """Drop the file; readers that have it open go on."""
         await self.engine.tasks.run(self._delete(key))
+
+    def forgotten(self, key: str) -> Path:
+        """The catalogue has forgotten the file, and so does the memory; where it is."""
+        self._hot.pop(key)
+        return file_path(key)
 
     async def evict(self, key: str) -> None:
         """Delete what is left of a file that the catalogue has forgotten, unless it was stored anew meanwhile."""

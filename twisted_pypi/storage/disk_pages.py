@@ -14,7 +14,7 @@ from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.disk_facts import DiskFacts
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.hot import Lru
-from twisted_pypi.storage.layout import page_path
+from twisted_pypi.storage.layout import Path, page_path
 from twisted_pypi.storage.pagefile import (
     DamagedPage,
     WrittenPage,
@@ -95,6 +95,11 @@ class DiskPages:
     async def delete(self, key: str) -> None:
         """Drop the page."""
         await self.engine.tasks.run(self._delete(key))
+
+    def forgotten(self, key: str) -> Path:
+        """The catalogue has forgotten the page, and so does the memory; where it is."""
+        self._hot.pop(key)
+        return page_path(key)
 
     async def evict(self, key: str) -> None:
         """Delete what is left of a page that the catalogue has forgotten, unless it was stored anew meanwhile."""

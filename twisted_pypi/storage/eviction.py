@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Any, Protocol
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted_pypi.events import Evicted
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.engine import Engine
+from twisted_pypi.storage.layout import Path
 from twisted_pypi.storage.rows import Aged
 
 TARGET = 0.95
@@ -38,12 +39,22 @@ def plan(oldest_first: Iterable[Aged], needed: int, in_use: Container[tuple[str,
     return victims
 
 
+class Evictable(Protocol):
+    """What keeps entries of one kind."""
+
+    def forgotten(self, key: str) -> Path:
+        """The catalogue has forgotten the key, and so does the memory; where its file is."""
+
+    async def evict(self, key: str) -> None:
+        """Delete the file of a key that the catalogue has forgotten, unless it was stored anew meanwhile."""
+
+
 @define(eq=False)
 class Evictor:
-    """Keeps the store within its limits. `drop` deletes the file of a key that the catalogue has forgotten, by kind."""
+    """Keeps the store within its limits."""
 
     engine: Engine
-    drop: Mapping[str, Callable[[str], Awaitable[None]]]
+    kinds: Mapping[str, Evictable]
     _running: bool = field(default=False, init=False)
     _stopped: bool = field(default=False, init=False)
     _hourly: IDelayedCall | None = field(default=None, init=False)
@@ -108,12 +119,15 @@ class Evictor:
             self.engine.observer(Evicted(entries, size))
 
     async def _forget(self, victims: list[Aged]) -> bool:
-        """Out of the catalogue at once, then off the disk one by one: others have their turn in between."""
+        """Out of the catalogue at once, then off the disk; one by one what isn't the file that was recorded."""
         rows = [(victim.kind, victim.key, victim.inode) for victim in victims]
         if not await self.engine.ask(False, _forget, rows):
             return False
-        for victim in victims:
-            await self.drop[victim.kind](victim.key)
+        files = [(self.kinds[victim.kind].forgotten(victim.key), victim.inode) for victim in victims]
+        removed = await self.engine.workers.run(self.engine.tree.remove_same, files)
+        for victim, gone in zip(victims, removed, strict=True):
+            if not gone:
+                await self.kinds[victim.kind].evict(victim.key)
         return True
 
 

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Lock
 
 from attrs import define, field
 
@@ -22,6 +23,7 @@ class Tree:
     directory: str
     _root: int = field(default=-1, init=False)
     _count: int = field(default=0, init=False)
+    _renaming: Lock = field(factory=Lock, init=False)
 
     def open(self) -> None:
         """Begin: the directory must exist."""
@@ -81,6 +83,10 @@ class Tree:
         self._prune(path[:-1])
         return True
 
+    def remove_same(self, files: Iterable[tuple[Path, int]]) -> list[bool]:
+        """Delete files (path, inode) as `remove` does; False for each that is there but is another one by now."""
+        return [self._remove_same(path, inode) for path, inode in files]
+
     def leftovers(self) -> list[str]:
         """The names of all partial files."""
         with self._folder((TEMPORARY,)) as folder:
@@ -124,6 +130,19 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return 0
 
+    def _remove_same(self, path: Path, inode: int) -> bool:
+        try:
+            with self._folder(path[:-1]) as folder, self._renaming:
+                if os.stat(path[-1], dir_fd=folder, follow_symlinks=False).st_ino != inode:
+                    return False
+                os.unlink(path[-1], dir_fd=folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # to be tried, and reported, one by one
+            return False
+        self._prune(path[:-1])
+        return True
+
     @contextmanager
     def _folder(self, path: Path, make: bool = False) -> Iterator[int]:
         descriptor = os.dup(self._root)
@@ -141,7 +160,8 @@ class Tree:
 
     def _move(self, name: str, path: Path) -> None:
         with self._folder((TEMPORARY,)) as temporary, self._folder(path[:-1], make=True) as folder:
-            os.rename(name, path[-1], src_dir_fd=temporary, dst_dir_fd=folder)
+            with self._renaming:
+                os.rename(name, path[-1], src_dir_fd=temporary, dst_dir_fd=folder)
             os.fsync(folder)
 
     def _prune(self, path: Path) -> None:
