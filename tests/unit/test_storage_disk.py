@@ -498,6 +498,16 @@ def test_the_disk_is_not_filled_past_min_free(tmp_path, monkeypatch):
     now(store.stop())
 
 
+def test_pages_do_not_fill_the_disk_past_min_free_either(tmp_path, monkeypatch):
+    disk = limited(tmp_path, min_free=1000)
+    store = disk.start()
+    monkeypatch.setattr("twisted_pypi.storage.tree.Tree.space", lambda self: (999, 10000))
+    page = now(store.pages.put(meta(), Page(), ("json",)))
+    assert body_of(store, page) == b"{}", "kept in memory"
+    assert not (tmp_path / "cache" / PAGE_FILE).exists()
+    now(store.stop())
+
+
 def test_the_least_recently_used_go_first_and_none_that_is_read(tmp_path):
     disk = limited(tmp_path, cache_size=20_000_000)
     store = disk.start()

@@ -161,6 +161,8 @@ class DiskPages:
         return page
 
     def _write(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> tuple[str, Stamp, WrittenPage]:
+        if not self.engine.free_for(0):
+            raise OSError(errno.ENOSPC, "no space left above --min-free")
         name, descriptor = self.engine.tree.create()
         try:
             written = write_page(descriptor, meta, document, bodies)
