@@ -33,7 +33,17 @@ from twisted_pypi.sources import (
 )
 from twisted_pypi.units import Address
 
-__all__ = ["PUBLIC_FILES", "PUBLIC_INDEX", "Credential", "Index", "Loaded", "Settings", "default_cache_dir", "load"]
+__all__ = [
+    "PUBLIC_FILES",
+    "PUBLIC_INDEX",
+    "Credential",
+    "Index",
+    "Loaded",
+    "Settings",
+    "default_cache_dir",
+    "load",
+    "load_cache_dir",
+]
 
 PUBLIC_INDEX = "https://pypi.org/simple/"
 PUBLIC_FILES = "https://files.pythonhosted.org/"
@@ -82,6 +92,16 @@ def load(
     values["indexes"] = _indexes(maker, root, values, credential)
     settings = Settings(**{name: values[name] for name in fields_dict(Settings)})
     return Loaded(settings, root.warnings + netrc_warnings + own_warnings)
+
+
+def load_cache_dir(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> str:
+    """The cache directory alone, as `load` finds it, for commands that need no index and so no credentials.
+
+    Raises `ConfigError` as `load` does.
+    """
+    option = _BY_NAME["cache-dir"]
+    found = _find(option, given, environ, _read_root(given, environ, read_file).table)
+    return str(value_of(option, found) or default_cache_dir(environ))
 
 
 def _find(option: Option, given: Mapping[str, object], environ: Mapping[str, str], table: Table) -> Found | None:

@@ -185,14 +185,47 @@ def test_a_page_under_a_hash_is_adopted_and_a_file_is_not(disk, tmp_path):
     assert store.usage()[0] == 1
 
 
-def test_foreign_files_are_left_alone(disk, tmp_path):
+FOREIGN = [
+    "README",
+    "logs/today/log",
+    "files/README",
+    "files/files.example/README",
+    "files/files.example/packages/a.whl~dir/x",
+    "pages/index.example/README",
+    "pages/index.example/simple/flask.page/x",
+    b"files/files.example/\xff.whl",
+    b"pages/~" + b"0" * 64 + b"/\xff",
+    "files/files.example/new\nline.whl",
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_files_are_left_alone_and_reported_once(disk, tmp_path, name):
     now(disk.store.stop())
-    note = tmp_path / "cache" / "files" / "files.example" / "README"
-    note.parent.mkdir(parents=True)
+    note = tmp_path / "cache" / os.fsdecode(name)
+    note.parent.mkdir(parents=True, exist_ok=True)
     note.write_bytes(b"hands off")
     store = disk.start()
     assert store.usage() == (0, 0)
     assert note.read_bytes() == b"hands off"
+    (event,) = disk.events
+    assert event.what == "foreign files"
+    assert event.reason.startswith("1 that")
+    assert event.reason.isascii()
+    assert event.reason.isprintable()
+
+
+def test_foreign_files_do_not_hide_ours(disk, tmp_path):
+    file = put_file(disk.store)
+    now(disk.store.stop())
+    (tmp_path / "cache" / "catalogue.sqlite").unlink()
+    for n in range(3):
+        (tmp_path / "cache" / FILE).with_name(f"{n}").write_bytes(b"x" * 100)
+    store = disk.start()
+    assert [event.reason[:6] for event in disk.events if event.what == "foreign files"] == ["3 that"]
+    assert now(store.files.held([KEY])) == {KEY}
+    assert now(store.files.confirm(file, {"sha256": file.sha256}))
+    assert [event.what for event in disk.restart() and disk.events].count("foreign files") == 2, "once each start"
 
 
 def test_leftovers_are_deleted_and_lost_files_forgotten(disk, tmp_path):
@@ -465,6 +498,16 @@ def test_the_disk_is_not_filled_past_min_free(tmp_path, monkeypatch):
     now(store.stop())
 
 
+def test_pages_do_not_fill_the_disk_past_min_free_either(tmp_path, monkeypatch):
+    disk = limited(tmp_path, min_free=1000)
+    store = disk.start()
+    monkeypatch.setattr("twisted_pypi.storage.tree.Tree.space", lambda self: (999, 10000))
+    page = now(store.pages.put(meta(), Page(), ("json",)))
+    assert body_of(store, page) == b"{}", "kept in memory"
+    assert not (tmp_path / "cache" / PAGE_FILE).exists()
+    now(store.stop())
+
+
 def test_the_least_recently_used_go_first_and_none_that_is_read(tmp_path):
     disk = limited(tmp_path, cache_size=20_000_000)
     store = disk.start()
@@ -675,3 +718,74 @@ def test_a_file_is_counted_once_when_it_is_published(tmp_path):
     disk.settle()
     assert [event for event in disk.events if isinstance(event, Evicted)] == []
     now(disk.store.stop())
+
+
+# Eviction under load
+
+
+def fill(disk, many, size=1_500_000):
+    for key in many:
+        disk.clock.advance(1)
+        put_file(disk.store, b"x" * size, key)
+
+
+def test_a_growing_partial_file_makes_room(tmp_path):
+    disk = limited(tmp_path, cache_size=20_000_000)
+    store = disk.start()
+    fill(disk, keys(12))
+    partial = now(store.files.begin(KEY, None, ()))
+    for _ in range(15):
+        now(partial.write(b"x" * 1_000_000))
+        assert store.usage()[1] + partial.size <= 20_000_000 * 1.05
+    now(partial.abandon())
+    now(store.stop())
+
+
+def test_unfinished_files_fit_into_the_limit_together(tmp_path):
+    store = limited(tmp_path, cache_size=20_000).start()
+    partial = now(store.files.begin(KEY, 15_000, ()))
+    now(partial.write(b"x" * 15_000))
+    assert now(store.files.begin(KEY + "2", 10_000, ())) is None
+    now(partial.abandon())
+    second = now(store.files.begin(KEY + "2", 10_000, ()))
+    now(second.abandon())
+    now(store.stop())
+
+
+def test_what_was_used_since_the_last_batch_is_spared(tmp_path):
+    disk = limited(tmp_path, cache_size=20_000_000)
+    store = disk.start()
+    first, second, *rest = keys(12)
+    fill(disk, [first, second, *rest])
+    recency = store._engine.recency
+    recency.used("file", first)
+    recency.write = lambda batch: recency.used("file", first)  # used again while that batch is written
+    fill(disk, keys(15)[12:])
+    held = now(store.files.held(keys(15)))
+    assert first in held
+    assert second not in held
+    recency.write = lambda batch: None
+    now(store.stop())
+
+
+def test_eviction_from_a_copied_directory_frees_the_disk(tmp_path):
+    """There the inodes aren't the recorded ones."""
+    disk = limited(tmp_path, cache_size=20_000_000)
+    store = disk.start()
+    fill(disk, keys(12))
+    for path in [path for path in (tmp_path / "cache" / "files").rglob("*") if path.is_file()]:
+        data = path.read_bytes()
+        path.rename(tmp_path / "keep-inode")
+        path.write_bytes(data)
+    fill(disk, keys(15)[12:])
+    there = sum(path.stat().st_size for path in (tmp_path / "cache" / "files").rglob("*") if path.is_file())
+    assert there == store.usage()[1] <= 20_000_000
+    now(store.stop())
+
+
+def test_eviction_leaves_what_was_stored_anew(disk):
+    put_file(disk.store)
+    disk.store._engine.catalogue.forget([("file", KEY, None)])
+    file = put_file(disk.store, b"anew")
+    now(disk.store._files.evict(KEY))
+    assert content(disk.store, file) == b"anew"

@@ -8,42 +8,26 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import orjson
-from attrs import define, field
+from attrs import astuple, define, field
 
-from twisted_pypi.model import NamedLink
+from twisted_pypi.model import FileLink, NamedLink
 from twisted_pypi.storage import marks
-from twisted_pypi.storage.rows import Aged, Entry, LinkRow, Stamp, as_json, named_link
+from twisted_pypi.storage.rows import Aged, Entry, LinkRow, Stamp, as_json
+from twisted_pypi.storage.schema import prepare
 
-VERSION = 1
-
-_SCHEMA = f"""
-CREATE TABLE entries (
-    kind TEXT NOT NULL, key TEXT NOT NULL, path TEXT NOT NULL,
-    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, hashes TEXT NOT NULL, etag TEXT NOT NULL, last_modified TEXT NOT NULL,
-    index_name TEXT NOT NULL, verified INTEGER NOT NULL,
-    stored_at REAL NOT NULL, used_at REAL NOT NULL, checked_at REAL NOT NULL,
-    PRIMARY KEY (kind, key)
-) WITHOUT ROWID;
-CREATE INDEX entries_by_use ON entries (used_at, size);
-CREATE TABLE links (
-    key TEXT NOT NULL, index_name TEXT NOT NULL, url TEXT NOT NULL, hashes TEXT NOT NULL,
-    size INTEGER, metadata TEXT,
-    PRIMARY KEY (key, index_name)
-) WITHOUT ROWID;
-CREATE TABLE owners (name TEXT PRIMARY KEY, index_name TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = {VERSION};
-"""
 _COLUMNS = (
     "kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index_name, verified, "
     "stored_at, used_at, checked_at"
 )
+_TYPES = (str, str, str, int, int, int, str, str, str, str, str, int, float, float, float)
 _RECORD = f"INSERT OR REPLACE INTO entries ({_COLUMNS}) VALUES ({', '.join('?' * 15)})"
+_LINKS = "SELECT index_name, key, url, hashes, size, metadata FROM links"
 _LINK = """
 INSERT INTO links (key, index_name, url, hashes, size, metadata) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (key, index_name) DO UPDATE
@@ -93,7 +77,7 @@ class Catalogue:
         try:
             if not reason:
                 self._connect()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter from an error message of SQLite's
             self._db.close()
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_MOMENT:
                 raise
@@ -103,10 +87,11 @@ class Catalogue:
             self._connect()
         return reason
 
-    def close(self) -> None:
-        """Write everything into the main file and end."""
+    def close(self, clean: bool = True) -> None:
+        """Write everything into the main file and end; with `clean` False, as if it had not been closed."""
         with suppress(sqlite3.Error):
-            self._db.execute("PRAGMA application_id = 0")
+            if clean:
+                self._db.execute("PRAGMA application_id = 0")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
         if self.condemned:
@@ -151,6 +136,29 @@ class Catalogue:
             self._db.executemany(query, rows)
         self._count(-len(gone), -sum(gone))
 
+    def recheck(self, entries: Iterable[Entry]) -> None:
+        """Record what a check of entries showed: their stamps, and when it was."""
+        entries = list(entries)
+        with self._transaction():
+            before = sum(self._sizes((entry.kind, entry.key, None) for entry in entries))
+            query = "UPDATE entries SET size = ?, mtime_ns = ?, inode = ?, checked_at = ? WHERE kind = ? AND key = ?"
+            self._db.executemany(
+                query, ((*astuple(each.stamp), each.checked_at, each.kind, each.key) for each in entries)
+            )
+        self._count(0, sum(entry.stamp.size for entry in entries) - before)
+
+    def fault(self) -> str:
+        """What a look at everything finds wrong with the database itself, "" if nothing. Takes seconds."""
+        try:
+            answer = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if answer == "ok":
+                deque(map(_entry, self._db.execute(f"SELECT {_COLUMNS} FROM entries")), 0)
+                deque(map(_link, self._db.execute(_LINKS)), 0)
+                return ""
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            answer = str(error)
+        return str(answer)
+
     def used(self, batch: Iterable[tuple[float, str, str]]) -> None:
         """Note (time, kind, key) of uses."""
         with self._transaction():
@@ -158,14 +166,13 @@ class Catalogue:
 
     def oldest(self, skip: int, limit: int, before: float | None = None) -> list[Aged]:
         """Entries, the least recently used first, but for the first `skip`; only those last used before `before`."""
-        query = "SELECT kind, key, size FROM entries WHERE used_at < ? ORDER BY used_at LIMIT ? OFFSET ?"
+        query = "SELECT kind, key, size, inode FROM entries WHERE used_at < ? ORDER BY used_at LIMIT ? OFFSET ?"
         bound = float("inf") if before is None else before
         return [Aged(*row) for row in self._db.execute(query, (bound, limit, skip))]
 
     def links(self, key: str) -> tuple[NamedLink, ...]:
         """What each index last said of the file with this key."""
-        query = "SELECT index_name, key, url, hashes, size, metadata FROM links WHERE key = ?"
-        return tuple(named_link(row[0], cast(LinkRow, row[1:])) for row in self._db.execute(query, (key,)))
+        return tuple(map(_link, self._db.execute(f"{_LINKS} WHERE key = ?", (key,))))
 
     def record_links(self, index: str, links: Iterable[LinkRow]) -> None:
         """Record what `index` says of files."""
@@ -204,15 +211,14 @@ class Catalogue:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         # Twisted's pool of one may end its thread and begin another: still one at a time.
         self._db = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 1048576"):
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
             self._db.execute(f"PRAGMA {pragma}")
-        self._db.execute("PRAGMA wal_autocheckpoint = 200")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if not version and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._db.executescript(_SCHEMA)
-        elif version != VERSION:
-            raise sqlite3.DatabaseError(f"its version {version} is unknown")
-        self._db.execute(marks.SCHEMA)
+        # Pages of 4 KiB. A checkpoint flushes the disk: with a smaller log, eviction would do that for every slice.
+        self._db.execute("PRAGMA wal_autocheckpoint = 1000")
+        prepare(self._db)
+        owners, notes = "SELECT name, index_name FROM owners", "SELECT kind, subject, value, until FROM marks"
+        for query in (f"SELECT {_COLUMNS} FROM entries", _LINKS, owners, notes):
+            self._db.execute(f"{query} LIMIT 0")  # the version says much, the tables themselves say all
         self.unclean = self._db.execute("PRAGMA application_id").fetchone()[0] == _OPEN
         self._db.execute(f"PRAGMA application_id = {_OPEN}")
         self.entries, self.size = self._db.execute("SELECT count(*), total(size) FROM entries").fetchone()
@@ -266,6 +272,26 @@ def _row(entry: Entry) -> tuple[Any, ...]:
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index, verified, *times = row
-    stamp = Stamp(size, mtime_ns, inode)
-    said = orjson.loads(hashes)
+    if not all(map(isinstance, row, _TYPES)):
+        raise sqlite3.DatabaseError(f"malformed entry: {key!r}")
+    stamp, said = Stamp(size, mtime_ns, inode), _mapping(hashes)
     return Entry(kind, key, path, stamp, sha256, said, etag, last_modified, index, bool(verified), *times)
+
+
+def _link(row: tuple[Any, ...]) -> NamedLink:
+    index, key, url, hashes, size, metadata = row
+    if not all(isinstance(each, str) for each in (index, key, url)) or not isinstance(size, int | None):
+        raise sqlite3.DatabaseError(f"malformed link: {key!r}")
+    said = None if metadata is None else _mapping(metadata)
+    return NamedLink(index, FileLink(url or key, _mapping(hashes), size, said))
+
+
+def _mapping(text: object) -> dict[str, str]:
+    """A JSON object of strings. Raises `sqlite3.DatabaseError`: bytes that changed on disk are malformed, too."""
+    try:
+        found = orjson.loads(cast(str, text))
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"malformed: {text!r:.80}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise sqlite3.DatabaseError(f"malformed: {text!r:.80}")
+    return found

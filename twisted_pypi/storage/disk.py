@@ -16,6 +16,7 @@ from twisted_pypi.storage.disk_files import DiskFiles
 from twisted_pypi.storage.disk_pages import DiskPages
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.eviction import Evictor
+from twisted_pypi.storage.layout import CATALOGUE, FILES, PAGES
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.storage.lock import OPTION, DirectoryLock, lock_directory
 from twisted_pypi.storage.reconcile import Reconciler
@@ -46,13 +47,13 @@ class DiskStore:
     _lock: DirectoryLock | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        catalogue = Catalogue(os.path.join(self.directory, "catalogue.sqlite"))
+        catalogue = Catalogue(os.path.join(self.directory, CATALOGUE))
         shared = (self.workers, self.catalogue_workers, self.clock, self.observer, self.limits)
         engine = self._engine = Engine(Tree(self.directory), catalogue, *shared)
         self.facts = facts = DiskFacts(engine)
-        self.pages = DiskPages(engine, facts)
+        self.pages = pages = DiskPages(engine, facts)
         self.files = self._files = DiskFiles(engine)
-        self._evictor = Evictor(engine, {PAGE: self.pages.delete, FILE: self.files.delete})
+        self._evictor = Evictor(engine, {PAGE: pages, FILE: self._files})
         self._reconciler = Reconciler(engine, facts, self.pages)
         engine.grown = self._evictor.check
 
@@ -71,7 +72,7 @@ class DiskStore:
             raise ConfigError(OPTION, f"{self.directory}: {error}") from error
         if self._engine.catalogue.unclean:
             self._files.distrust_before = self.clock.seconds()
-        if reason and any(map(self._engine.tree.exists, ("pages", "files"))):
+        if reason and any(map(self._engine.tree.exists, (PAGES, FILES))):
             self._engine.trouble("catalogue made again", reason)
         self._engine.tasks.run(self._reconciler.run(leftovers))
         self._evictor.start()

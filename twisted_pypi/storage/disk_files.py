@@ -14,7 +14,7 @@ from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.digests import Digests, digests_of
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.hot import Lru
-from twisted_pypi.storage.layout import file_path
+from twisted_pypi.storage.layout import Path, file_path
 from twisted_pypi.storage.leftovers import Leftovers
 from twisted_pypi.storage.partial import DiskPartial
 from twisted_pypi.storage.partials import Partials
@@ -89,6 +89,17 @@ class DiskFiles:
     async def delete(self, key: str) -> None:
         """Drop the file; readers that have it open go on."""
         await self.engine.tasks.run(self._delete(key))
+
+    def forgotten(self, key: str) -> Path:
+        """The catalogue has forgotten the file, and so does the memory; where it is."""
+        self._hot.pop(key)
+        return file_path(key)
+
+    async def evict(self, key: str) -> None:
+        """Delete what is left of a file that the catalogue has forgotten, unless it was stored anew meanwhile."""
+        async with self._locks.hold(key):
+            if not await self.engine.ask({key}, Catalogue.held, FILE, [key]):
+                await self._unlink(key)
 
     async def held(self, keys: list[str]) -> set[str]:
         """Which of `keys` are stored."""
@@ -243,9 +254,12 @@ class DiskFiles:
         await self._remove(key)
 
     async def _remove(self, key: str) -> None:
+        await self._unlink(key)
+        await self.engine.ask(None, Catalogue.forget, [(FILE, key, None)])
+
+    async def _unlink(self, key: str) -> None:
         self._hot.pop(key)
         try:
             await self.engine.workers.run(self.engine.tree.remove, file_path(key))
         except OSError as error:
             self.engine.trouble("delete", error)
-        await self.engine.ask(None, Catalogue.forget, [(FILE, key, None)])

@@ -14,7 +14,7 @@ from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.disk_facts import DiskFacts
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.hot import Lru
-from twisted_pypi.storage.layout import page_path
+from twisted_pypi.storage.layout import Path, page_path
 from twisted_pypi.storage.pagefile import (
     DamagedPage,
     WrittenPage,
@@ -96,6 +96,17 @@ class DiskPages:
         """Drop the page."""
         await self.engine.tasks.run(self._delete(key))
 
+    def forgotten(self, key: str) -> Path:
+        """The catalogue has forgotten the page, and so does the memory; where it is."""
+        self._hot.pop(key)
+        return page_path(key)
+
+    async def evict(self, key: str) -> None:
+        """Delete what is left of a page that the catalogue has forgotten, unless it was stored anew meanwhile."""
+        async with self._locks.hold(key):
+            if not await self.engine.ask({key}, Catalogue.held, PAGE, [key]):
+                await self._unlink(key)
+
     async def _get(self, key: str) -> StoredPage | None:
         async with self._locks.hold(key):
             page = self._hot.get(key) or await self._read(key, lambda _, page: page)
@@ -150,6 +161,8 @@ class DiskPages:
         return page
 
     def _write(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> tuple[str, Stamp, WrittenPage]:
+        if not self.engine.free_for(0):
+            raise OSError(errno.ENOSPC, "no space left above --min-free")
         name, descriptor = self.engine.tree.create()
         try:
             written = write_page(descriptor, meta, document, bodies)
@@ -237,12 +250,15 @@ class DiskPages:
         await self._remove(key)
 
     async def _remove(self, key: str) -> None:
+        await self._unlink(key)
+        await self.engine.ask(None, Catalogue.forget, [(PAGE, key, None)])
+
+    async def _unlink(self, key: str) -> None:
         self._hot.pop(key)
         try:
             await self.engine.workers.run(self.engine.tree.remove, page_path(key))
         except OSError as error:
             self.engine.trouble("delete", error)
-        await self.engine.ask(None, Catalogue.forget, [(PAGE, key, None)])
 
 
 def _same(page: StoredPage, wanted: Representation) -> Representation:

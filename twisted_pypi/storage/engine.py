@@ -21,12 +21,20 @@ from twisted_pypi.storage.tree import Tree
 T = TypeVar("T")
 
 
+def _tell_grown(engine: Engine, _: object, value: int) -> int:
+    """A long transfer makes room as it grows, not when it is through."""
+    if value > engine.partial_bytes:
+        engine.grown()
+    return value
+
+
 @define(eq=False)
 class Engine:
     """Directory, catalogue and threads of one disk store.
 
-    `readers` counts who has an entry open, by (kind, key); `partial_bytes` is what unfinished files take. `grown` is
-    called when something was stored.
+    `readers` counts who has an entry open, by (kind, key); `partial_bytes` is what unfinished files take,
+    `foreign_bytes` what isn't ours and was there at the start. `grown` is called when something was stored or a partial
+    file grew.
     """
 
     tree: Tree
@@ -40,7 +48,8 @@ class Engine:
     recency: Recency = field(init=False)
     tasks: Tasks = field(factory=Tasks, init=False)
     readers: Counter[tuple[str, str]] = field(factory=Counter, init=False)
-    partial_bytes: int = field(default=0, init=False)
+    partial_bytes: int = field(default=0, init=False, on_setattr=_tell_grown)
+    foreign_bytes: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.recency = Recency(self.clock, lambda batch: self.tasks.run(self.ask(None, Catalogue.used, batch)))
@@ -49,6 +58,10 @@ class Engine:
         """Call a `Catalogue` method on the catalogue's thread. Raises `sqlite3.Error`."""
         try:
             return await self.catalogue_workers.run(method, self.catalogue, *args)
+        except UnicodeDecodeError as error:  # SQLite's message quotes what is damaged
+            self.trouble("catalogue", str(error))
+            self.catalogue.condemned = True
+            raise sqlite3.DatabaseError(str(error)) from error
         except sqlite3.Error as error:
             self.trouble("catalogue", str(error))
             if type(error) is sqlite3.DatabaseError:  # malformed: nothing else raises this very class

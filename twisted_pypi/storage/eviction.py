@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Any, Protocol
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
@@ -10,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted_pypi.events import Evicted
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.engine import Engine
+from twisted_pypi.storage.layout import Path
 from twisted_pypi.storage.rows import Aged
 
 TARGET = 0.95
@@ -36,12 +39,22 @@ def plan(oldest_first: Iterable[Aged], needed: int, in_use: Container[tuple[str,
     return victims
 
 
+class Evictable(Protocol):
+    """What keeps entries of one kind."""
+
+    def forgotten(self, key: str) -> Path:
+        """The catalogue has forgotten the key, and so does the memory; where its file is."""
+
+    async def evict(self, key: str) -> None:
+        """Delete the file of a key that the catalogue has forgotten, unless it was stored anew meanwhile."""
+
+
 @define(eq=False)
 class Evictor:
-    """Keeps the store within its limits. `drop` deletes an entry, by kind."""
+    """Keeps the store within its limits."""
 
     engine: Engine
-    drop: Mapping[str, Callable[[str], Awaitable[None]]]
+    kinds: Mapping[str, Evictable]
     _running: bool = field(default=False, init=False)
     _stopped: bool = field(default=False, init=False)
     _hourly: IDelayedCall | None = field(default=None, init=False)
@@ -59,39 +72,65 @@ class Evictor:
             self._hourly.cancel()
 
     def check(self) -> None:
-        """Begin to drop entries if the store is over its limit."""
-        if self._needed() > 0 and not self._running:
-            self.engine.tasks.run(self._shrink(self._needed(), None))
+        """Begin to drop entries if the store is over its limit. Cheap: it is called for every piece that is written."""
+        if not self._running and not self._stopped and excess(self._used(), self.engine.limits.total) > 0:
+            self._running = True
+            self.engine.tasks.run(self._shrink(self._surplus, None))
 
-    def _needed(self) -> int:
+    def _used(self) -> int:
+        """The bytes of everything below the directory; what entries can't make up for counts up to half the limit."""
         catalogue, limit = self.engine.catalogue, self.engine.limits.total
-        overhead = catalogue.footprint + self.engine.partial_bytes
-        return excess(catalogue.size + min(overhead, limit // 2), limit)  # never empty a small cache for its catalogue
+        fixed = min(
+            catalogue.footprint + self.engine.foreign_bytes, limit // 2
+        )  # never empty a cache for its catalogue
+        return catalogue.size + fixed + self.engine.partial_bytes
+
+    def _surplus(self) -> int:
+        limit = self.engine.limits.total
+        return self._used() - int(limit * TARGET)
 
     async def _drop_inactive(self) -> None:
         if self.engine.limits.inactive is not None and not self._running:
+            self._running = True
             before = self.engine.clock.seconds() - self.engine.limits.inactive
-            await self._shrink(self.engine.catalogue.size + 1, before)
+            await self._shrink(lambda: self.engine.catalogue.size + 1, before)
         self.check()
 
-    async def _shrink(self, goal: int, before: float | None) -> None:
-        """Drop `goal` bytes of the oldest entries (of those last used before `before`), slice by slice."""
-        self._running = True
+    async def _shrink(self, needed: Callable[[], int], before: float | None) -> None:
+        """Drop the oldest entries (of those last used before `before`) while bytes are `needed`, slice by slice."""
         entries = size = skip = 0
         try:
             if (flushed := self.engine.recency.flush()) is not None:
                 await flushed
-            while goal > size and not self._stopped:
+            while (goal := needed()) > 0 and not self._stopped:
                 slice_: list[Aged] = await self.engine.ask([], Catalogue.oldest, skip, _SLICE, before)
                 if not slice_:
                     break
-                victims = plan(slice_, goal - size, self.engine.readers)
-                for victim in victims:
-                    await self.drop[victim.kind](victim.key)
+                in_use = ChainMap[tuple[str, str], Any](self.engine.readers, self.engine.recency.pending)
+                victims = plan(slice_, goal, in_use)
+                skip += sum((entry.kind, entry.key) in in_use for entry in slice_)
+                if victims and not await self._forget(victims):
+                    break
                 entries += len(victims)
                 size += sum(victim.size for victim in victims)
-                skip += len(slice_) - len(victims)
         finally:
             self._running = False
         if entries:
             self.engine.observer(Evicted(entries, size))
+
+    async def _forget(self, victims: list[Aged]) -> bool:
+        """Out of the catalogue at once, then off the disk; one by one what isn't the file that was recorded."""
+        rows = [(victim.kind, victim.key, victim.inode) for victim in victims]
+        if not await self.engine.ask(False, _forget, rows):
+            return False
+        files = [(self.kinds[victim.kind].forgotten(victim.key), victim.inode) for victim in victims]
+        removed = await self.engine.workers.run(self.engine.tree.remove_same, files)
+        for victim, gone in zip(victims, removed, strict=True):
+            if not gone:
+                await self.kinds[victim.kind].evict(victim.key)
+        return True
+
+
+def _forget(catalogue: Catalogue, rows: list[tuple[str, str, int | None]]) -> bool:
+    catalogue.forget(rows)
+    return True

@@ -22,12 +22,17 @@ Path = tuple[str, ...]
 
 FILES = "files"
 PAGES = "pages"
+TEMPORARY = "tmp"
+LOCK = "lock"
+CATALOGUE = "catalogue.sqlite"
+OWN = frozenset({FILES, PAGES, TEMPORARY, LOCK, *(CATALOGUE + end for end in ("", "-wal", "-shm", "-journal"))})
+"""All names of ours in the cache directory itself."""
 
 _FILE_LIKE = re.compile(
     r"\.(whl|gz|bz2|xz|zst|zip|tgz|tbz|tar|egg|exe|msi|rpm|deb|dmg|jar|crate|json|txt|asc|sig|metadata|provenance)\Z"
 )
 _PAGE_LIKE = re.compile(r"\.page\Z")
-_HASHED = re.compile(r"(http:)?~[0-9a-f]{64}")
+_HASHED = re.compile(r"\A(http:|)~[0-9a-f]{64}")
 _MARKS = ("~dir", "~file", "~page")
 _LONGEST = 240  # of the 255 bytes that file systems take, with room for a mark
 _DEEPEST = 40
@@ -72,8 +77,9 @@ def key_at(path: Path) -> str | None:
 
 
 def is_hashed(path: Path) -> bool:
-    """Whether a name on this path is one of our hashes."""
-    return any(_HASHED.match(name) for name in path)
+    """Whether this is a path of ours on which a hash hides the key."""
+    unhashed = tuple(_HASHED.sub(r"\1a", name) for name in path)
+    return unhashed != path and key_at(unhashed) is not None
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import os
 from attrs import define
 
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.storage.layout import LOCK
 
 OPTION = "--cache-dir"
 
@@ -33,7 +34,7 @@ def lock_directory(path: str) -> DirectoryLock:
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(os.path.join(path, "lock"), flags, 0o600)
+        descriptor = os.open(os.path.join(path, LOCK), flags, 0o600)
     except OSError as error:
         raise ConfigError(OPTION, f"{path}: {error.strerror}") from error
     try:

@@ -1,19 +1,9 @@
-"""Small durable notes: values that count for a subject until a time. A table of the catalogue.
-
-It was added to the first schema, and makes itself where it is missing.
-"""
+"""Small durable notes: values that count for a subject until a time. A table of the catalogue."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS marks (
-    kind TEXT NOT NULL, subject TEXT NOT NULL, value TEXT NOT NULL, until REAL NOT NULL,
-    PRIMARY KEY (kind, subject, value)
-) WITHOUT ROWID
-"""
 
 
 def marks_of(db: sqlite3.Connection, kind: str, subject: str) -> dict[str, float]:

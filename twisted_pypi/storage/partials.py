@@ -26,7 +26,9 @@ class Partials:
         self, key: str, expected: int, algorithms: Iterable[str], origin: PartialOrigin | None
     ) -> DiskPartial | None:
         """See `interfaces.FileStore`."""
-        if not self.engine.limits.allows(expected):
+        limits = self.engine.limits
+        # Unfinished files can't be evicted: they must fit into the limit together.
+        if not limits.allows(expected) or self.engine.partial_bytes + expected > limits.cache_size:
             return None
         begun = self._begin(key, expected, Digests(tuple(algorithms)), origin)
         return await self.engine.tasks.run(begun, lambda made: made and self.engine.tasks.run(made.abandon()))

@@ -31,6 +31,11 @@ class Recency:
         elif self._due is None:
             self._due = self.clock.callLater(DELAY, self.flush)
 
+    @property
+    def pending(self) -> dict[tuple[str, str], float]:
+        """Uses that aren't written yet: (kind, key) -> time."""
+        return self._pending
+
     def flush(self) -> Awaitable[None] | None:
         """Hand over what is pending; what to wait for, if there was something."""
         if self._due is not None and self._due.active():

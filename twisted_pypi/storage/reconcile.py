@@ -1,32 +1,29 @@
 """Bringing catalogue and directory together again, beside the service, in slices.
 
 Leftovers in `tmp/` that can't be gone on with are deleted, entries whose file has gone are dropped, and what the
-catalogue doesn't know is adopted: pages with all that they say, files as unconfirmed.
+catalogue doesn't know is adopted (see `adoption`). Foreign files are left alone and reported once.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
 from twisted_pypi.interfaces import PageStore
+from twisted_pypi.storage.adoption import Found, find, is_foreign, is_nameless, shown, unrecorded
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.disk_facts import DiskFacts
 from twisted_pypi.storage.engine import Engine
-from twisted_pypi.storage.layout import FILES, PAGES, Path, is_hashed, key_at, page_path
-from twisted_pypi.storage.pagefile import DamagedPage, read_links, read_page
-from twisted_pypi.storage.rows import FILE, PAGE, Entry, LinkRow, Stamp
+from twisted_pypi.storage.layout import FILES, OWN, PAGES, Path, key_at
+from twisted_pypi.storage.pagefile import DamagedPage
+from twisted_pypi.storage.rows import FILE, PAGE, Entry
 
 SLICE = 200
 PAUSE = 0.02
 """Seconds between two slices."""
-
-Found = tuple[Entry | None, list[LinkRow]]
 
 
 @define(eq=False)
@@ -37,6 +34,8 @@ class Reconciler:
     facts: DiskFacts
     pages: PageStore
     _stopped: bool = field(default=False, init=False)
+    _foreign: int = field(default=0, init=False)
+    _first_foreign: str = field(default="", init=False)
     _pausing: Deferred[None] | None = field(default=None, init=False)
 
     def stop(self) -> None:
@@ -50,10 +49,12 @@ class Reconciler:
         try:
             await self._discard(leftovers)
             await self._drop_gone()
+            await self._strangers()
             await self._adopt(PAGE, self.engine.tree.walk(PAGES))
             await self._adopt(FILE, self.engine.tree.walk(FILES))
         except OSError as error:
             self.engine.trouble("reconciliation", error)
+        self._report()
         self.engine.grown()
 
     async def _go_on(self) -> bool:
@@ -98,30 +99,26 @@ class Reconciler:
             some = await self.engine.workers.run(lambda: list(islice(paths, SLICE)))
             if not some:
                 return
-            for path in await self._unknown(kind, some):
-                entry, links = await self._found(kind, path)
-                if entry is not None:
-                    await self.engine.ask(None, Catalogue.record, entry, links, False)
-                    self.facts.changed(links)
+            unknown: list[Path] = await self.engine.ask([], unrecorded, kind, some)
+            for path in unknown:
+                if is_foreign(path):
+                    await self._note_foreign([path])
+                elif found := await self._found(kind, path):
+                    await self.engine.ask(None, Catalogue.record, found.entry, found.links, False)
+                    self.facts.changed(found.links)
 
-    async def _unknown(self, kind: str, paths: list[Path]) -> list[Path]:
-        """The paths without an entry."""
-        keys = {path: key_at(path) for path in paths}
-        hashed = ["/".join(path) for path in paths if is_hashed(path)]
-        known = await self.engine.ask(None, Catalogue.held, kind, [key for key in keys.values() if key])
-        known_paths = await self.engine.ask(None, Catalogue.held, kind, hashed, "path") if hashed else set()
-        if known is None or known_paths is None:
-            return []
-        return [path for path in paths if keys[path] not in known and "/".join(path) not in known_paths]
-
-    async def _found(self, kind: str, path: Path) -> Found:
+    async def _found(self, kind: str, path: Path) -> Found | None:
+        tree, now = self.engine.tree, self.engine.clock.seconds()
         try:
-            return await self.engine.workers.run(self._page if kind == PAGE else self._file, path)
+            if is_nameless(kind, path):  # nobody will ask for it
+                await self.engine.workers.run(tree.remove, path)
+                return None
+            return await self.engine.workers.run(find, tree, kind, path, now)
         except (DamagedPage, OSError) as error:
-            self.engine.trouble(f"adopting {'/'.join(path)}", error)
+            self.engine.trouble(f"adopting {shown(path)}", error)
             if isinstance(error, DamagedPage):
                 await self._drop_page(path)
-            return None, []
+            return None
 
     async def _drop_page(self, path: Path) -> None:
         key = key_at(path)
@@ -130,33 +127,22 @@ class Reconciler:
         else:
             await self.engine.workers.run(self.engine.tree.remove, path)
 
-    def _file(self, path: Path) -> Found:
-        """The entry of a file; one of ours whose key can't be told is deleted, as nobody will ask for it."""
-        key = key_at(path)
-        if key is None:
-            if is_hashed(path):
-                self.engine.tree.remove(path)
-            return None, []
-        with self._opened(path) as descriptor:
-            return self._entry(FILE, key, path, descriptor), []
+    async def _note_foreign(self, paths: list[Path]) -> None:
+        self._foreign += len(paths)
+        self._first_foreign = self._first_foreign or shown(paths[0])
+        self.engine.foreign_bytes += await self.engine.workers.run(self.engine.tree.size, paths)
 
-    def _page(self, path: Path) -> Found:
-        """The entry and the links of a page. Raises `DamagedPage`."""
-        with self._opened(path) as descriptor:
-            found = read_page(descriptor)
-            meta = found.page.meta
-            if page_path(meta.key) != path:
-                raise DamagedPage("it is not where it belongs")
-            return self._entry(PAGE, meta.key, path, descriptor, meta.index), read_links(descriptor, found)
+    async def _strangers(self) -> None:
+        """Note what lies beside our own folders, and report all that is foreign, once."""
+        self.engine.foreign_bytes = 0
+        strangers = self.engine.tree.strangers(OWN)
+        while await self._go_on():
+            some = await self.engine.workers.run(lambda: list(islice(strangers, SLICE)))
+            if not some:
+                break
+            await self._note_foreign(some)
 
-    @contextmanager
-    def _opened(self, path: Path) -> Iterator[int]:
-        descriptor = self.engine.tree.open_file(path)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-    def _entry(self, kind: str, key: str, path: Path, descriptor: int, index: str = "") -> Entry:
-        now, stamp = self.engine.clock.seconds(), Stamp.of(descriptor)
-        return Entry(kind, key, "/".join(path), stamp, index=index, stored_at=stamp.mtime_ns / 1e9, used_at=now)
+    def _report(self) -> None:
+        if self._foreign:
+            count = f"{self._foreign} that aren't ours are left alone and count for --cache-size"
+            self.engine.trouble("foreign files", f"{count}; the first is {self._first_foreign}")

@@ -73,6 +73,7 @@ class Aged:
     kind: str
     key: str
     size: int
+    inode: int = 0
 
 
 def as_json(mapping: Mapping[str, str]) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Lock
 
 from attrs import define, field
 
-from twisted_pypi.storage.layout import Path
-
-TEMPORARY = "tmp"
+from twisted_pypi.storage.layout import TEMPORARY, Path
 
 _NOTE = ".json"
 _NEW = ".new"
@@ -28,6 +27,7 @@ class Tree:
     directory: str
     _root: int = field(default=-1, init=False)
     _count: int = field(default=0, init=False)
+    _renaming: Lock = field(factory=Lock, init=False)
 
     def open(self) -> None:
         """Begin: the directory must exist."""
@@ -52,11 +52,7 @@ class Tree:
 
     def exists(self, path: str) -> bool:
         """Whether there is something at this path (components joined with slashes)."""
-        try:
-            os.stat(path, dir_fd=self._root, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
+        return self._mode(path) != 0
 
     def create(self) -> tuple[str, int]:
         """A new partial file: its name and a descriptor for reading and writing. Makes again what was deleted."""
@@ -128,6 +124,10 @@ class Tree:
         self._prune(path[:-1])
         return True
 
+    def remove_same(self, files: Iterable[tuple[Path, int]]) -> list[bool]:
+        """Delete files (path, inode) as `remove` does; False for each that is there but is another one by now."""
+        return [self._remove_same(path, inode) for path, inode in files]
+
     def leftovers(self) -> list[str]:
         """All names in `tmp/`."""
         with self._folder((TEMPORARY,)) as folder:
@@ -135,13 +135,29 @@ class Tree:
 
     def walk(self, top: str) -> Iterator[Path]:
         """The paths of all regular files below the folder `top`."""
-        if not self.exists(top):
+        if not stat.S_ISDIR(self._mode(top)):  # `fwalk` would wait for somebody to write into a pipe
             return
         for parent, _, names, folder in os.fwalk(top, dir_fd=self._root):
             for name in names:
                 with suppress(FileNotFoundError):
                     if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                         yield (*parent.split("/"), name)
+
+    def strangers(self, own: Container[str]) -> Iterator[Path]:
+        """The paths of all regular files in the directory but for those under the names in `own`."""
+        for name in os.listdir(self._root):
+            if name not in own:
+                if stat.S_ISREG(self._mode(name)):
+                    yield (name,)
+                yield from self.walk(name)
+
+    def size(self, paths: Iterable[Path]) -> int:
+        """The bytes of these files together; what has gone counts nothing."""
+        total = 0
+        for path in paths:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                total += os.stat("/".join(path), dir_fd=self._root, follow_symlinks=False).st_size
+        return total
 
     def space(self) -> tuple[int, int]:
         """(bytes free for us, bytes of the whole file system)."""
@@ -155,6 +171,26 @@ class Tree:
             found = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             os.dup2(found, self._root, inheritable=False)  # at once, for all threads
             os.close(found)
+
+    def _mode(self, path: str) -> int:
+        """What is at this path, 0 for nothing."""
+        try:
+            return os.stat(path, dir_fd=self._root, follow_symlinks=False).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+
+    def _remove_same(self, path: Path, inode: int) -> bool:
+        try:
+            with self._folder(path[:-1]) as folder, self._renaming:
+                if os.stat(path[-1], dir_fd=folder, follow_symlinks=False).st_ino != inode:
+                    return False
+                os.unlink(path[-1], dir_fd=folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # to be tried, and reported, one by one
+            return False
+        self._prune(path[:-1])
+        return True
 
     @contextmanager
     def _folder(self, path: Path, make: bool = False) -> Iterator[int]:
@@ -173,7 +209,8 @@ class Tree:
 
     def _move(self, name: str, path: Path) -> None:
         with self._folder((TEMPORARY,)) as temporary, self._folder(path[:-1], make=True) as folder:
-            os.rename(name, path[-1], src_dir_fd=temporary, dst_dir_fd=folder)
+            with self._renaming:
+                os.rename(name, path[-1], src_dir_fd=temporary, dst_dir_fd=folder)
             os.fsync(folder)
 
     def _prune(self, path: Path) -> None:
