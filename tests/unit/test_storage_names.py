@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from unit.storage_doubles import Disk, Page, body_of, content, meta, now, put_file
@@ -12,6 +12,7 @@ from unit.test_storage_layout import keys
 
 
 @given(st.sets(keys(), min_size=2, max_size=6))
+@example({"https://one.example/", "https://one.example//%5C"})
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_key_keeps_its_own_content(tmp_path_factory, several):
     path = tmp_path_factory.mktemp("cache")

@@ -29,10 +29,11 @@ class Found:
 def unrecorded(catalogue: Catalogue, kind: str, paths: list[Path]) -> list[Path]:
     """The paths without an entry. Called on the catalogue's thread; raises `sqlite3.Error`."""
     keys = {path: key_at(path) for path in paths}
-    hashed = [shown(path) for path in paths if is_hashed(path)]
+    # What isn't ASCII is never ours, and may be nothing that SQLite takes.
+    hashed = [text for path in paths if is_hashed(path) and (text := "/".join(path)).isascii()]
     known = catalogue.held(kind, [key for key in keys.values() if key])
     known_paths = catalogue.held(kind, hashed, "path") if hashed else set()
-    return [path for path in paths if keys[path] not in known and shown(path) not in known_paths]
+    return [path for path in paths if keys[path] not in known and "/".join(path) not in known_paths]
 
 
 def is_foreign(path: Path) -> bool:
