@@ -83,30 +83,10 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
     upstream = HttpUpstream(reactor, _fetching(settings), observer)
     mount = IndexMount(settings.indexes)
-    refresher = Refresher(
-        upstream,
-        store.pages,
-        parsing,
-        observer,
-        reactor.seconds,
-        _scratch(settings),
-        Withheld(store.facts, reactor.seconds),
-    )
-    policy = PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
-    pages = CachedPages(store, upstream, refresher, parsing, observer, reactor, policy)
+    ground = _Ground(reactor, settings, observer, parsing, store, upstream)
+    pages = ground.pages()
     knowledge = Knowledge(store.facts, pages, mount.permits)
-    spoiled = Spoiled(observer, reactor.seconds)
-    files = CachedFiles(
-        store.files,
-        knowledge,
-        Transfers(upstream, store.files, spoiled, reactor, knowledge.remember),
-        Companions(store.files, parsing),
-        observer,
-        reactor,
-        settings.offline,
-        settings.not_found_ttl,
-        spoiled.spoiled,
-    )
+    files = ground.files(knowledge)
     readiness = Readiness()
     services = Services(
         mounts=(mount,),
@@ -127,6 +107,44 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     )
     site = CacheSite(ProxyResource(services), reactor)
     return Parts(site, readiness, pages, files, upstream, store, (disk, catalogue, parsing), access_log)
+
+
+@frozen
+class _Ground:
+    """What caching stands on."""
+
+    reactor: Any
+    settings: Settings
+    observer: Observer
+    parsing: ThreadWorkers
+    store: DiskStore
+    upstream: HttpUpstream
+
+    def pages(self) -> CachedPages:
+        """Caching of pages: the store, and behind it the refresher, which asks upstream."""
+        settings, seconds = self.settings, self.reactor.seconds
+        withheld = Withheld(self.store.facts, seconds)
+        refresher = Refresher(
+            self.upstream, self.store.pages, self.parsing, self.observer, seconds, _scratch(settings), withheld
+        )
+        policy = PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
+        return CachedPages(self.store, self.upstream, refresher, self.parsing, self.observer, self.reactor, policy)
+
+    def files(self, knowledge: Knowledge) -> CachedFiles:
+        """Caching of files: the store, and behind it the transfers, which ask upstream."""
+        store, reactor = self.store.files, self.reactor
+        spoiled = Spoiled(self.observer, reactor.seconds)
+        return CachedFiles(
+            store,
+            knowledge,
+            Transfers(self.upstream, store, spoiled, reactor, knowledge.remember),
+            Companions(store, self.parsing),
+            self.observer,
+            reactor,
+            self.settings.offline,
+            self.settings.not_found_ttl,
+            spoiled.spoiled,
+        )
 
 
 @define

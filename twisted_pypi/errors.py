@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from twisted_pypi.model import Provenance
+from twisted_pypi.answers import Provenance
 
 
 @define(slots=False)

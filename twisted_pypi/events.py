@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from twisted_pypi.model import CacheState
+from twisted_pypi.answers import CacheState
 
 
 @frozen

@@ -8,25 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
+from twisted_pypi.answers import Asker, ByteSource, FileAnswer, PageAnswer
 from twisted_pypi.events import Event
-from twisted_pypi.model import (
-    Asker,
-    ByteSource,
-    Document,
-    FetchRequest,
-    FileAnswer,
-    FileLink,
-    FileRoute,
-    NamedLink,
-    PageAnswer,
-    PageMeta,
-    PageRoute,
-    PartialOrigin,
-    Representation,
-    Route,
-    StoredFile,
-    StoredPage,
-)
+from twisted_pypi.model import Document, FetchRequest, FileLink, FileRoute, PageRoute, Route
+from twisted_pypi.records import NamedLink, PageMeta, PartialOrigin, Representation, StoredFile, StoredPage
 
 T = TypeVar("T")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -178,8 +180,20 @@ class Daemon:
         return evolve(self, prefix=prefix)
 
     def stored(self, name: str) -> list[Path]:
-        """Files of that name in the cache directory: copies at rest, not in the making."""
-        return [path for path in self.cache.rglob(name) if path.is_file()]
+        """Files of that name (a pattern) in the cache directory: copies at rest, not in the making.
+
+        `os.walk` takes it calmly when the daemon removes a folder meanwhile, as eviction does.
+        """
+        walked = os.walk(self.cache)
+        return [Path(folder, found) for folder, _, names in walked for found in fnmatch.filter(names, name)]
+
+    def stored_size(self, name: str) -> int:
+        """The bytes of those files together."""
+        total = 0
+        for path in self.stored(name):
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
 
 
 Start = Callable[..., Daemon]

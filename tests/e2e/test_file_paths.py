@@ -142,10 +142,7 @@ def test_a_tiny_cache_drops_the_least_recently_used(upstream: Upstream, start: S
                 assert ask(daemon, paths[file.name]).body == file.data
         assert slow.read() == files[0].data[10:]
 
-    def size() -> int:
-        return sum(path.stat().st_size for path in daemon.cache.rglob("data*") if path.is_file())
-
-    wait_for("within the limit", lambda: size() <= 4 * MB, 20)
+    wait_for("within the limit", lambda: daemon.stored_size("data*") <= 4 * MB, 20)
     wait_for("what is asked for stays", lambda: ask(daemon, paths[files[-1].name]).state == "HIT", 20)
 
 

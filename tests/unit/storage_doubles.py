@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from twisted_pypi.model import FileLink, PageMeta, StoredFile
+from twisted_pypi.model import FileLink
+from twisted_pypi.records import PageMeta, StoredFile
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.limits import Limits
 from unit.doubles import InlineWorkers

@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_pypi.answers import Asker, CacheState, FileAnswer
 from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.files import CachedFiles
 from twisted_pypi.caching.knowledge import Knowledge
@@ -18,7 +19,7 @@ from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.errors import Absent, Forbidden, Unavailable, UpstreamFailed
 from twisted_pypi.events import IntegrityFailed, TransferEnded
-from twisted_pypi.model import Asker, CacheState, FetchRequest, FileAnswer, FileLink, FileRoute
+from twisted_pypi.model import FetchRequest, FileLink, FileRoute
 from twisted_pypi.storage.memory import MemoryStore
 from twisted_pypi.storage.memory_partial import MemoryPartial
 from unit.controlled import ControlledBody

@@ -7,13 +7,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_pypi.answers import Asker, CacheState
 from twisted_pypi.caching.pages import BUDGET, CachedPages, PagePolicy
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.withheld import WITHHELD, Withheld
 from twisted_pypi.errors import Absent, Unavailable
 from twisted_pypi.events import OwnerAbsent, PageRegressed, PageRejected
 from twisted_pypi.http.freshness import REGRESSION_PATIENCE
-from twisted_pypi.model import Asker, CacheState
 from twisted_pypi.storage.memory import MemoryStore
 from unit.doubles import FakeUpstream, InlineWorkers, TextDocument, answer, page_route, scratch, source
 

@@ -12,12 +12,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_pypi.answers import ByteSource
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import Event, IntegrityFailed
 from twisted_pypi.fetching.integrity import HOLD_BACK, Hashing, first_mismatch
 from twisted_pypi.fetching.relay import WINDOW as RELAY_WINDOW
 from twisted_pypi.fetching.transfer import PATIENCE, WINDOW, RelaySource, Transfer, TransferResult
-from twisted_pypi.model import ByteSource
 from twisted_pypi.storage.memory import MemoryReader
 from unit.controlled import ControlledBody
 

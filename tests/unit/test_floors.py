@@ -1,4 +1,4 @@
-"""Imports go down the floors only (DESIGN.md, "Rooms"): read from the source, so that a lazy import counts too."""
+"""Imports go down the floors only: read from the source, so that a lazy import counts too."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import twisted_pypi
 ROOT = Path(twisted_pypi.__file__).parent
 PACKAGE = "twisted_pypi"
 FLOORS = {
-    **dict.fromkeys(("model", "errors", "events", "interfaces", "urls", "http"), 0),
+    **dict.fromkeys(("model", "records", "answers", "errors", "events", "interfaces", "urls", "http"), 0),
     **dict.fromkeys(("storage", "fetching", "pypi", "workers"), 1),
     "caching": 2,
     "web": 3,
 }
 TOP = 4
-PURE = {"model", "errors", "events", "interfaces", "urls", "http", "pypi"}
+PURE = {"model", "records", "answers", "errors", "events", "interfaces", "urls", "http", "pypi"}
 IMPURE_MODULES = {"asyncio", "os", "socket", "sqlite3", "subprocess", "threading", "time", "twisted"}
 KNOWS_PACKAGING = {"packaging", "pypi"}
 

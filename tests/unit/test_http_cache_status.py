@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twisted_pypi.answers import CacheState, Provenance
 from twisted_pypi.http.cache_status import MAX_PARENT, cache_status
-from twisted_pypi.model import CacheState, Provenance
 
 
 @pytest.mark.parametrize(

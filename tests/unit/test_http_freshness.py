@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twisted_pypi.answers import CacheState
 from twisted_pypi.http.freshness import (
     REGRESSION_PATIENCE,
     Circumstances,
@@ -14,7 +15,6 @@ from twisted_pypi.http.freshness import (
     plan,
     settle,
 )
-from twisted_pypi.model import CacheState
 
 seconds = st.integers(0, 10**9)
 fresh = st.builds(lambda age, left, slack: Copy(age, age + left, slack), seconds, st.integers(1, 10**9), seconds)

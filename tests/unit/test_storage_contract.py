@@ -7,7 +7,8 @@ import pytest
 import zstandard
 from attrs import evolve
 
-from twisted_pypi.model import FileLink, PartialOrigin
+from twisted_pypi.model import FileLink
+from twisted_pypi.records import PartialOrigin
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.storage.memory import MemoryStore
 from unit.storage_doubles import KEY, PAGE, Disk, Page, body_of, content, meta, now, put_file, record

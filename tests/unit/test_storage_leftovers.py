@@ -8,7 +8,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_pypi.model import PartialOrigin
+from twisted_pypi.records import PartialOrigin
 from twisted_pypi.storage.leftovers import LONGEST, SHARE, Leftover, Note, surplus
 from twisted_pypi.storage.limits import Limits
 from unit.storage_doubles import KEY, Disk, now

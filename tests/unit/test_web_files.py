@@ -6,8 +6,8 @@ import pytest
 from twisted.internet.interfaces import IPushProducer
 from zope.interface.verify import verifyObject
 
+from twisted_pypi.answers import CacheState, FileAnswer, Provenance
 from twisted_pypi.errors import Forbidden
-from twisted_pypi.model import CacheState, FileAnswer, Provenance
 from twisted_pypi.web.sending import PIECE, STALL, read_whole
 from unit.web_doubles import HIT, Source, Web, at_rest, parse
 

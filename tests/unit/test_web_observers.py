@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 
 from twisted_pypi import events
-from twisted_pypi.model import CacheState
+from twisted_pypi.answers import CacheState
 from twisted_pypi.web.access_log import FLUSH_CHARACTERS, FLUSH_SECONDS, AccessLog, access_line
 from twisted_pypi.web.event_log import EventLog
 from twisted_pypi.web.metrics import Metrics

@@ -7,9 +7,10 @@ import hashlib
 import pytest
 from twisted.internet.defer import Deferred
 
+from twisted_pypi.answers import CacheState, Provenance
 from twisted_pypi.errors import Absent, Unavailable
 from twisted_pypi.events import Served
-from twisted_pypi.model import CacheState, PageRoute, Provenance
+from twisted_pypi.model import PageRoute
 from twisted_pypi.web.sending import PIECE
 from unit.web_doubles import HIT, HTML, JSON, TEMPLATE, Web, parse
 

@@ -13,19 +13,10 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from twisted_pypi.answers import CacheState, FileAnswer, PageAnswer, Provenance
 from twisted_pypi.errors import Absent
-from twisted_pypi.model import (
-    CacheState,
-    FileAnswer,
-    FileRoute,
-    Form,
-    PageAnswer,
-    PageMeta,
-    PageRoute,
-    Provenance,
-    Representation,
-    StoredPage,
-)
+from twisted_pypi.model import FileRoute, Form, PageRoute
+from twisted_pypi.records import PageMeta, Representation, StoredPage
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
 from twisted_pypi.web.site import CacheSite
 from unit.doubles import InlineWorkers

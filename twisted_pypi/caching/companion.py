@@ -12,9 +12,11 @@ from typing import BinaryIO, cast
 
 from attrs import define
 
+from twisted_pypi.answers import Asker, ByteSource, CacheState, FileAnswer, Provenance
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.interfaces import FileStore, Workers
-from twisted_pypi.model import Asker, ByteSource, CacheState, FileAnswer, FileRoute, Provenance, StoredFile
+from twisted_pypi.model import FileRoute
+from twisted_pypi.records import StoredFile
 from twisted_pypi.storage.sources import BytesSource
 
 

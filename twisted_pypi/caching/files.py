@@ -14,6 +14,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from twisted_pypi.answers import Asker, CacheState, FileAnswer, Provenance
 from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.knowledge import Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
@@ -23,7 +24,8 @@ from twisted_pypi.caching.transfers import Opened, Transfers
 from twisted_pypi.errors import Absent, CacheError, Unavailable, UpstreamFailed
 from twisted_pypi.events import Decided
 from twisted_pypi.interfaces import FileStore, Observer
-from twisted_pypi.model import Asker, CacheState, FileAnswer, FileRoute, Provenance, StoredFile
+from twisted_pypi.model import FileRoute
+from twisted_pypi.records import StoredFile
 
 T = TypeVar("T")
 

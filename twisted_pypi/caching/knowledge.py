@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 
 from attrs import define, evolve, field, frozen
 
+from twisted_pypi.answers import Asker
 from twisted_pypi.errors import CacheError, Forbidden
 from twisted_pypi.interfaces import Facts, Pages
-from twisted_pypi.model import Asker, FileLink, FileRoute, NamedLink, StoredFile
+from twisted_pypi.model import FileLink, FileRoute
+from twisted_pypi.records import NamedLink, StoredFile
 
 Permits = Callable[[str, str], bool]
 """Whether pages of the index (first argument) may name files at the URL (second)."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from twisted_pypi.answers import PageAnswer, Provenance
 from twisted_pypi.interfaces import FileStore, PageStore, Workers
-from twisted_pypi.model import Document, PageAnswer, PageRoute, Provenance, Representation, StoredPage
+from twisted_pypi.model import Document, PageRoute
+from twisted_pypi.records import Representation, StoredPage
 
 Restrict = Callable[[bytes, Callable[[list[str]], set[str]]], Document]
 

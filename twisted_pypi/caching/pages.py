@@ -12,6 +12,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from twisted_pypi.answers import Asker, ByteSource, CacheState, PageAnswer, Provenance
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.offline import restricted
 from twisted_pypi.caching.refresh import Asked, Refresher
@@ -21,17 +22,8 @@ from twisted_pypi.fetching.singleflight import Singleflight
 from twisted_pypi.http import freshness
 from twisted_pypi.http.freshness import Circumstances, Copy, Outcome, Step, Verdict
 from twisted_pypi.interfaces import Observer, Store, Upstream, Workers
-from twisted_pypi.model import (
-    Asker,
-    ByteSource,
-    CacheState,
-    PageAnswer,
-    PageRoute,
-    PageSource,
-    Provenance,
-    Representation,
-    StoredPage,
-)
+from twisted_pypi.model import PageRoute, PageSource
+from twisted_pypi.records import Representation, StoredPage
 
 BUDGET = 12.0
 """Seconds within which a waiting client has a first byte or a 503 (pip gives up after 15)."""

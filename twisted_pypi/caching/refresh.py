@@ -16,7 +16,8 @@ from twisted_pypi.events import PageRegressed, PageRejected, StoreTrouble
 from twisted_pypi.fetching.body import read_decoded
 from twisted_pypi.http.freshness import Outcome, believes
 from twisted_pypi.interfaces import Fetched, Observer, PageStore, Upstream, Workers
-from twisted_pypi.model import Document, FetchRequest, PageBody, PageMeta, PageRoute, PageSource, StoredPage
+from twisted_pypi.model import Document, FetchRequest, PageBody, PageRoute, PageSource
+from twisted_pypi.records import PageMeta, StoredPage
 from twisted_pypi.urls import without_secrets
 
 VERSION_HEADER = "x-pypi-last-serial"

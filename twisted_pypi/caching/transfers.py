@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from twisted_pypi.answers import ByteSource
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.caching.passing import arrives
 from twisted_pypi.errors import Absent, UpstreamFailed
@@ -21,7 +22,8 @@ from twisted_pypi.fetching.resuming import ResumingBody
 from twisted_pypi.fetching.singleflight import Singleflight
 from twisted_pypi.fetching.transfer import RelaySource, Transfer, TransferResult
 from twisted_pypi.interfaces import Fetched, FileStore, Observer, PartialFile, Upstream
-from twisted_pypi.model import ByteSource, FetchRequest, FileRoute, PartialOrigin, StoredFile
+from twisted_pypi.model import FetchRequest, FileRoute
+from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.urls import without_secrets
 
 log = Logger()

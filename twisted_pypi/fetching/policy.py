@@ -1,4 +1,4 @@
-"""What may be contacted, on whose behalf (DESIGN.md, section 4). Pure.
+"""What may be contacted, on whose behalf. Pure.
 
 Configured origins may be, whatever their address. Others only if an index's page named the URL or an allowed origin
 redirected to it, and only at globally routable addresses (`addresses` judges them when it connects).

@@ -22,7 +22,7 @@ def _nobody(event: Event) -> None:
 
 @define(eq=False)
 class RelaySource:
-    """A `model.ByteSource` over `body`, which it owns from now on; read forward only.
+    """A `answers.ByteSource` over `body`, which it owns from now on; read forward only.
 
     `expected` maps algorithms to hex digests; if there are any, the last 16 KiB are held back until they match.
     `length` is what the body must have, if known.
@@ -49,7 +49,7 @@ class RelaySource:
         Deferred.fromCoroutine(self._run())
 
     def read(self, position: int, limit: int) -> bytes:
-        """See `model.ByteSource`. Raises `ValueError` for a position before that of an earlier read."""
+        """See `answers.ByteSource`. Raises `ValueError` for a position before that of an earlier read."""
         if position < self._wanted:
             raise ValueError(f"position {position} has passed")
         self._wanted = position
@@ -62,7 +62,7 @@ class RelaySource:
         return self._hashing.hexdigest(algorithm)
 
     def subscribe(self, changed: Callable[[], None]) -> None:
-        """See `model.ByteSource`."""
+        """See `answers.ByteSource`."""
         self._changed = changed
 
     def close(self) -> None:

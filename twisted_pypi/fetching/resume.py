@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from twisted_pypi.fetching.integrity import verifiable
-from twisted_pypi.model import PartialOrigin
+from twisted_pypi.records import PartialOrigin
 
 BACKOFF = (0.5, 1.0, 2.0)
 """Seconds before each attempt that follows a break; there are no more than these without progress."""

@@ -16,12 +16,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from twisted_pypi.answers import ByteSource
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.fetching.integrity import HOLD_BACK, WrongBody, first_mismatch, refuse
 from twisted_pypi.fetching.relay import RelaySource
 from twisted_pypi.fetching.window import Window
 from twisted_pypi.interfaces import FetchedBody, Observer, PartialFile, Reader
-from twisted_pypi.model import ByteSource
 
 __all__ = ["RelaySource", "Transfer", "TransferResult"]
 
@@ -210,7 +210,7 @@ def _may_go_on(error: BaseException) -> bool:
 
 @define(eq=False)
 class _GrowingSource:
-    """One reader of a transfer (a `model.ByteSource`). It has everything before `position` behind it."""
+    """One reader of a transfer (a `answers.ByteSource`). It has everything before `position` behind it."""
 
     _transfer: Transfer
     _read: Reader | None

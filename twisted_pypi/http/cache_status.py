@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from twisted_pypi.model import CacheState, Provenance
+from twisted_pypi.answers import CacheState, Provenance
 
 NAME = "pypicache"
 

@@ -16,7 +16,7 @@ from enum import Enum, auto
 
 from attrs import frozen
 
-from twisted_pypi.model import CacheState
+from twisted_pypi.answers import CacheState
 
 REGRESSION_PATIENCE = 30 * 60.0
 """Seconds for which a page with a lower version from the same URL is not believed."""

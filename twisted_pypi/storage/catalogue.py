@@ -16,7 +16,8 @@ from typing import Any, cast
 import orjson
 from attrs import astuple, define, field
 
-from twisted_pypi.model import FileLink, NamedLink
+from twisted_pypi.model import FileLink
+from twisted_pypi.records import NamedLink
 from twisted_pypi.storage import marks
 from twisted_pypi.storage.rows import Aged, Entry, LinkRow, Stamp, as_json
 from twisted_pypi.storage.schema import prepare

@@ -10,7 +10,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from twisted_pypi.errors import Unavailable
-from twisted_pypi.model import FileLink, NamedLink
+from twisted_pypi.model import FileLink
+from twisted_pypi.records import NamedLink
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.hot import Lru

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from attrs import define, evolve, field
 
-from twisted_pypi.model import ByteSource, PartialOrigin, StoredFile
+from twisted_pypi.answers import ByteSource
+from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.digests import Digests, digests_of
 from twisted_pypi.storage.engine import Engine

@@ -9,7 +9,9 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from twisted_pypi.model import ByteSource, Document, PageMeta, Representation, StoredPage
+from twisted_pypi.answers import ByteSource
+from twisted_pypi.model import Document
+from twisted_pypi.records import PageMeta, Representation, StoredPage
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.disk_facts import DiskFacts
 from twisted_pypi.storage.engine import Engine

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from attrs import asdict, define, field, frozen
 
-from twisted_pypi.model import PartialOrigin
+from twisted_pypi.records import PartialOrigin
 from twisted_pypi.storage.digests import Digests, digests_of
 from twisted_pypi.storage.engine import Engine
 

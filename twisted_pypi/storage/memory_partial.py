@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from twisted_pypi.model import PartialOrigin, StoredFile
+from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.storage.digests import Digests
 from twisted_pypi.storage.limits import Limits
 

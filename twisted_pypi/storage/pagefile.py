@@ -21,7 +21,8 @@ from typing import Any, BinaryIO
 import orjson
 from attrs import asdict, define, field, frozen
 
-from twisted_pypi.model import Document, PageMeta, Representation, StoredPage
+from twisted_pypi.model import Document
+from twisted_pypi.records import PageMeta, Representation, StoredPage
 from twisted_pypi.storage.coding import ENCODINGS, decoded_zstd, encoded
 from twisted_pypi.storage.digests import digests_of
 from twisted_pypi.storage.rows import LinkRow, link_rows

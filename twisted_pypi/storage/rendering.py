@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from twisted_pypi.model import Document, PageMeta, Representation, StoredPage
+from twisted_pypi.model import Document
+from twisted_pypi.records import PageMeta, Representation, StoredPage
 from twisted_pypi.storage.coding import ENCODINGS, encoded
 
 

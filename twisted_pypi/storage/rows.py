@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import orjson
 from attrs import field, frozen
 
-from twisted_pypi.model import Document, FileLink, NamedLink, StoredFile
+from twisted_pypi.model import Document, FileLink
+from twisted_pypi.records import NamedLink, StoredFile
 from twisted_pypi.urls import key_of
 
 FILE = "file"

@@ -1,4 +1,4 @@
-"""`model.ByteSource` over what is at rest."""
+"""`answers.ByteSource` over what is at rest."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from urllib.parse import parse_qs
 
 from attrs import frozen
 
+from twisted_pypi.answers import Asker
 from twisted_pypi.errors import BadPath
-from twisted_pypi.model import Asker
 from twisted_pypi.web.site import CacheRequest
 
 Networks = tuple[IPv4Network | IPv6Network, ...]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from twisted_pypi.answers import FileAnswer
 from twisted_pypi.http.conditional import none_match, range_applies
 from twisted_pypi.http.ranges import Part, Unsatisfiable, Whole, parse_range
 from twisted_pypi.interfaces import Files
-from twisted_pypi.model import FileAnswer, FileRoute
+from twisted_pypi.model import FileRoute
 from twisted_pypi.web.clients import Ask
 from twisted_pypi.web.responding import Reply, Window, header_lines, provenance_lines
 

@@ -13,11 +13,13 @@ from functools import lru_cache
 
 from attrs import define, field, frozen
 
+from twisted_pypi.answers import CacheState, PageAnswer
 from twisted_pypi.errors import Unavailable
 from twisted_pypi.http.conditional import none_match
 from twisted_pypi.http.negotiation import choose_encoding, choose_form
 from twisted_pypi.interfaces import Pages, Workers
-from twisted_pypi.model import CacheState, Form, PageAnswer, PageRoute, Representation, StoredPage
+from twisted_pypi.model import Form, PageRoute
+from twisted_pypi.records import Representation, StoredPage
 from twisted_pypi.web.clients import Ask
 from twisted_pypi.web.responding import Reply, Window, header_lines, provenance_lines
 from twisted_pypi.web.sending import read_whole

@@ -14,11 +14,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 
+from twisted_pypi.answers import ByteSource, Provenance
 from twisted_pypi.errors import CacheError
 from twisted_pypi.events import Served
 from twisted_pypi.http.cache_status import cache_status
 from twisted_pypi.interfaces import Observer
-from twisted_pypi.model import ByteSource, Provenance
 from twisted_pypi.web.clients import Ask
 from twisted_pypi.web.problems import problem_body, problem_of, reason_phrase
 from twisted_pypi.web.sending import PIECE, MemorySource, Sender

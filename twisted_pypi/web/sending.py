@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_pypi.model import ByteSource
+from twisted_pypi.answers import ByteSource
 from twisted_pypi.web.site import CacheRequest
 
 PIECE = 256 << 10

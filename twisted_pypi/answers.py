@@ -1,0 +1,118 @@
+"""Who asks, and what comes back up: answers with the bytes to be sent and how they came about. Pure data.
+
+Times are seconds since the epoch (float), durations seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Protocol
+
+from attrs import field, frozen
+
+from twisted_pypi.records import StoredPage
+
+
+class CacheState(Enum):
+    """How an answer came about, in nginx's words (`$upstream_cache_status`)."""
+
+    HIT = "HIT"
+    MISS = "MISS"
+    EXPIRED = "EXPIRED"
+    STALE = "STALE"
+    UPDATING = "UPDATING"
+    REVALIDATED = "REVALIDATED"
+    BYPASS = "BYPASS"
+
+
+@frozen
+class Asker:
+    """The client's side of a request, as far as caching may know it.
+
+    `client` is its address, for fairness. `no_cache` asks for revalidation of pages. `range` and `if_range` are the
+    request headers as they came ("" when absent).
+    """
+
+    client: str = ""
+    no_cache: bool = False
+    head: bool = False
+    range: str = ""
+    if_range: str = ""
+
+
+@frozen
+class Provenance:
+    """How an answer came about, for X-Pypi-Cache, Cache-Status (RFC 9211), access log and metrics.
+
+    `ttl` is the freshness left (negative when stale), None when it doesn't apply. `collapsed`: another request's
+    fetch was shared. `upstream_seconds` is how long this request waited for upstream. `parent` is the `Cache-Status`
+    that upstream sent, to be passed on before ours.
+    """
+
+    state: CacheState
+    ttl: float | None = None
+    collapsed: bool = False
+    stored: bool = False
+    upstream_status: int | None = None
+    upstream_seconds: float | None = None
+    detail: str = ""
+    parent: str = ""
+
+
+class ByteSource(Protocol):
+    """Bytes that `web` sends: at rest, growing, or passing through.
+
+    Used in the reactor thread by one reader at a time, which reads forward from any position. Whoever gets one closes
+    it.
+    """
+
+    @property
+    def length(self) -> int | None:
+        """The whole length in bytes, None while it is not known."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything that will ever come can be read now."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why no more will come, though the body is not whole; the client's transfer must be broken off."""
+
+    def read(self, position: int, limit: int) -> bytes:
+        """Up to `limit` bytes from `position`; empty when none are there (yet). Never blocks on the network."""
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever more can be read, or `finished` or `failure` changed. One subscriber."""
+
+    def close(self) -> None:
+        """Give back descriptor, subscription and buffers. Idempotent."""
+
+
+@frozen
+class PageAnswer:
+    """A page to be served. Its bodies are had from `interfaces.Pages.body`.
+
+    `restricted` holds the bodies themselves, by (body, encoding), of a page that is in no store (offline).
+    """
+
+    page: StoredPage
+    provenance: Provenance
+    restricted: Mapping[tuple[str, str], bytes] = field(factory=dict)
+
+
+@frozen
+class FileAnswer:
+    """A file to be served, at rest, growing, or (with `part`) only that piece of it passing through.
+
+    `length` is of the whole file, None while unknown. `sha256` is "" while unknown. `source` is None for a HEAD; else
+    its receiver closes it. `part` is (first, last), inclusive positions of what `source` holds: its position 0 is
+    the file's `first`. `whole`: no range applies, as the client's beginning of it may be wrong.
+    """
+
+    length: int | None
+    sha256: str
+    source: ByteSource | None
+    provenance: Provenance
+    part: tuple[int, int] | None = None
+    whole: bool = False
