@@ -278,6 +278,12 @@ class Owners(PagesCase):
         self.ask()
         self.assertEqual([request.index for request in self.upstream.requests], ["extra", "main", "main"])
 
+    def test_an_owner_that_is_no_longer_configured_owns_nothing(self) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.store.facts.set_owner("thing", "gone")))
+        self.cached(b"from extra")
+        owner = self.successResultOf(Deferred.fromCoroutine(self.store.facts.owner("thing")))
+        self.assertEqual(owner, "extra")
+
     def test_down_is_not_absent(self) -> None:
         asked = self.ask()
         self.upstream.fail()

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted_pypi.answers import Asker, ByteSource, CacheState, PageAnswer, Provenance
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.offline import restricted
+from twisted_pypi.caching.owners import Owners
 from twisted_pypi.caching.refresh import Asked, Refresher
 from twisted_pypi.errors import Absent, Unavailable
 from twisted_pypi.events import Decided, OwnerAbsent
@@ -64,7 +65,10 @@ class CachedPages:
     _flights: Singleflight[Asked] = field(factory=Singleflight, init=False)
     _absent: Expiring = field(factory=Expiring, init=False)
     _insisted: Expiring = field(factory=Expiring, init=False)
-    _owners: dict[str, str] = field(factory=dict, init=False)
+    _owners: Owners = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._owners = Owners(self.store.facts)
 
     # -- what `web` calls ----------------------------------------------------------------------------------------
 
@@ -72,7 +76,7 @@ class CachedPages:
         """A fresh page that is in memory. No Deferred, no thread, no SQL."""
         if asker.no_cache or self.policy.offline:
             return None
-        source = self._only_source(route)
+        source = self._owners.only(route)
         page = self.store.pages.hot(source.key) if source is not None else None
         if source is None or page is None:
             return None
@@ -92,7 +96,7 @@ class CachedPages:
     async def answer(self, route: PageRoute, asker: Asker) -> PageAnswer:
         """The page, as `freshness` decides. Raises `Absent` or `Unavailable`."""
         self._refuse_absent(route, asker)
-        sources = await self._candidates(route)
+        sources = await self._owners.candidates(route)
         held = await self._held(sources)
         plan = freshness.plan(held.copy if held else None, self._circumstances(route, held, asker))
         self.observer(Decided(route.key, plan.step.name.lower(), plan.reason))
@@ -107,9 +111,7 @@ class CachedPages:
     async def expire(self, route: PageRoute) -> int:
         """Make the stored pages stale (how many), and forget who owns the name and that it was absent."""
         self._absent.discard(route.key)
-        if route.owner is not None:
-            self._owners.pop(route.owner, None)
-            await self.store.facts.forget_owner(route.owner)
+        await self._owners.forget(route)
         count = 0
         for source in route.sources:
             page = await self.store.pages.get(source.key)
@@ -125,7 +127,7 @@ class CachedPages:
         """Have the index's page no longer announce the companion of this file: it can't be had."""
         source = next((source for source in route.sources if source.index == index), None)
         if source is not None and await self.refresher.withhold(source.key, key):
-            sources = await self._candidates(route)
+            sources = await self._owners.candidates(route)
             self._flights.do(route.key, partial(self._ask, route, sources, "")).addErrback(lambda _: None)
 
     def stop(self) -> None:
@@ -139,30 +141,6 @@ class CachedPages:
         if left and not asker.no_cache and not self.policy.offline:
             self.observer(Decided(route.key, "absent", "upstream said so a moment ago"))
             raise _absence(route, Provenance(CacheState.HIT, ttl=left))
-
-    def _only_source(self, route: PageRoute) -> PageSource | None:
-        """The source that is known in memory to answer alone."""
-        if len(route.sources) == 1:
-            return route.sources[0]
-        owner = self._owners.get(route.owner or "")
-        return next((source for source in route.sources if source.index == owner), None)
-
-    async def _candidates(self, route: PageRoute) -> tuple[PageSource, ...]:
-        """The sources to ask: the owner alone, if the name has one among those configured."""
-        if route.owner is None or len(route.sources) == 1:
-            return route.sources
-        if route.owner not in self._owners:
-            owner = await self.store.facts.owner(route.owner)
-            if owner is None:
-                return route.sources
-            self._remember_owner(route.owner, owner)
-        only = self._only_source(route)
-        return route.sources if only is None else (only,)
-
-    def _remember_owner(self, name: str, index: str) -> None:
-        if len(self._owners) >= 100_000:
-            self._owners.clear()
-        self._owners[name] = index
 
     async def _held(self, sources: tuple[PageSource, ...]) -> _Held | None:
         for source in sources:
@@ -249,16 +227,11 @@ class CachedPages:
             copy = await self.store.pages.get(source.key)
             asked = await self.refresher.ask(route, source, copy, client)
             if asked.page is not None:
-                await self._own(route, source)
+                await self._owners.note(route, source)
             if asked.outcome is not Outcome.ABSENT:
                 break
         self._note_absence(route, sources, asked)
         return asked
-
-    async def _own(self, route: PageRoute, source: PageSource) -> None:
-        if route.owner is not None and len(route.sources) > 1 and route.owner not in self._owners:
-            self._remember_owner(route.owner, source.index)
-            await self.store.facts.set_owner(route.owner, source.index)
 
     def _note_absence(self, route: PageRoute, sources: tuple[PageSource, ...], asked: Asked) -> None:
         if asked.outcome is not Outcome.ABSENT:
