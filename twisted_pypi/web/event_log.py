@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from attrs import define, field, fields
@@ -38,7 +39,7 @@ class EventLog:
     """
 
     level: Any = LogLevel.info
-    log: Logger = field(factory=Logger)
+    log: Logger = field(factory=partial(Logger, "pypicache"))
 
     def observe(self, event: events.Event) -> None:
         """Write one line. Text in it comes from outside: control characters are escaped."""
