@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from unittest.mock import patch
+from unittest.mock import AsyncMock, Mock, patch
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
@@ -636,6 +636,14 @@ class Ranges(FilesCase):
         self.deliver(pieces())
         self.assertEqual(self.body_of(asked), BODY)
 
+    def test_a_range_beyond_the_end_is_no_failure_of_upstream(self) -> None:
+        self.name()
+        asked = self.ask(range="bytes=900000-900009")
+        self.upstream.answer(answer(416))
+        self.deliver(pieces())
+        got = self.successResultOf(asked)
+        self.assertEqual((got.part, got.length), (None, len(BODY)))
+
     def test_a_part_that_was_not_asked_for_is_not_passed_on(self) -> None:
         self.name(size=self.large)
         asked = self.ask(range="bytes=0-9")
@@ -687,6 +695,17 @@ class CompanionFiles(FilesCase):
         self.assertEqual(self.body_of(asked), self.metadata)
         self.assertEqual(self.body_of(self.ask(self.companion)), self.metadata)
         self.assertEqual(len(self.upstream.requests), 2)
+
+    def test_a_client_that_leaves_while_it_is_stored_leaves_nothing_behind(self) -> None:
+        self.ask()
+        self.deliver(pieces())
+        into = Mock(write=lambda data: Deferred(), abandon=AsyncMock())
+        self.files.companions.store = Mock(wraps=self.store.files, begin=AsyncMock(return_value=into))
+        asked = self.ask(self.companion)
+        self.upstream.answer(answer(404))
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        into.abandon.assert_awaited_once()
 
     def test_announced_but_not_to_be_had_is_a_failure_not_an_absence(self) -> None:
         asked = self.ask(self.companion)

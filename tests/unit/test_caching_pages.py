@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock, patch
+
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import succeed as ready
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -61,6 +64,19 @@ class PagesCase(SynchronousTestCase):
 
 
 class Coalescing(PagesCase):
+    def test_a_page_that_is_stored_between_the_look_and_the_fetch_is_served(self) -> None:
+        extra = source(index="extra")
+        route = page_route(source(), extra)
+        looking: Deferred = Deferred()
+        with patch.object(type(self.store.pages), "get", Mock(side_effect=[ready(None), looking])):
+            asked = self.ask(route)
+        other = self.ask(route)
+        self.upstream.answer(answer(200, b"one", etag='"1"'))
+        self.successResultOf(other)
+        looking.callback(None)
+        self.upstream.answer(answer(304))
+        self.assert_answer(asked, CacheState.REVALIDATED, b"one")
+
     def test_all_who_ask_meanwhile_share_one_fetch(self) -> None:
         asked = [self.ask() for _ in range(20)]
         self.assertEqual(len(self.upstream.requests), 1)

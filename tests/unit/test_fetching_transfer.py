@@ -93,6 +93,15 @@ class TransferTests(SynchronousTestCase):
         assert self.body.abandoned
         return failure
 
+    def test_who_can_not_have_a_descriptor_can_not_join(self) -> None:
+        self.begin()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MemoryPartial, "reader", lambda partial: (_ for _ in ()).throw(OSError(24, "too many")))
+            assert self.transfer.join() is None
+        assert self.transfer.join() is not None
+        self.body.end()
+        self.successResultOf(self.receiving)
+
     def test_readers_share_a_growing_file(self) -> None:
         self.begin({"sha256": SHA256}, len(CONTENT))
         early = self.transfer.source()
@@ -206,6 +215,16 @@ class TransferTests(SynchronousTestCase):
         assert (result.size, result.verified, str(self.transfer.unstored)) == (len(content), True, str(FULL))
         assert got == [content] * 3
         assert all(source.finished for source in sources)
+
+    def test_who_waits_for_a_range_further_on_holds_nobody_back_when_the_disk_is_full(self) -> None:
+        content = self.full()
+        first = len(content) - PIECE
+        ahead = self.transfer.source()
+        assert ahead.read(first, 7000) == b""
+        self.pump(content)
+        self.body.end()
+        assert everything(ahead, first) == content[first:]
+        assert self.successResultOf(self.receiving).verified
 
     def test_nobody_waits_for_ever_for_a_slow_reader(self) -> None:
         content = self.full()

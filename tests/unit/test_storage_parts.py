@@ -6,6 +6,7 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from twisted_pypi.storage.digests import Digests
 from twisted_pypi.storage.eviction import excess, plan
@@ -13,6 +14,7 @@ from twisted_pypi.storage.hot import Lru
 from twisted_pypi.storage.limits import GIGABYTE, Limits
 from twisted_pypi.storage.rows import Aged
 from twisted_pypi.storage.sources import BytesSource, FileSource
+from twisted_pypi.storage.tasks import KeyLocks
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.binary(max_size=8), st.booleans())))
@@ -121,3 +123,30 @@ def test_a_file_cut_short_is_a_failure(tmp_path):
     source.close()
     source.close()
     assert closed == [True]
+
+
+def test_one_at_a_time_works_on_a_key_even_if_the_next_is_through_at_once() -> None:
+    locks, inside, most = KeyLocks(), 0, 0
+    gates: list[Deferred[None]] = [Deferred(), Deferred(), Deferred()]
+
+    async def work(gate: Deferred[None] | None) -> None:
+        nonlocal inside, most
+        async with locks.hold("key"):
+            inside += 1
+            most = max(most, inside)
+            if gate is not None:
+                await gate
+            inside -= 1
+
+    async def quick_then_again() -> None:
+        await work(None)
+        await work(gates[1])
+
+    Deferred.fromCoroutine(work(gates[0]))
+    Deferred.fromCoroutine(quick_then_again())
+    gates[0].callback(None)
+    Deferred.fromCoroutine(work(gates[2]))
+    assert (inside, most) == (1, 1)
+    gates[1].callback(None)
+    gates[2].callback(None)
+    assert (inside, most) == (0, 1)

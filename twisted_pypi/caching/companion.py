@@ -60,6 +60,9 @@ class Companions:
             await into.publish(file)
         except OSError:  # the store reported it
             await into.abandon()
+        except BaseException:  # the client has gone, or its time is over
+            await into.abandon()
+            raise
 
 
 def _derive(route: FileRoute, source: ByteSource, hashes: Mapping[str, str]) -> bytes:

@@ -174,7 +174,12 @@ class CachedFiles:
         if asker.if_range and asker.if_range != f'"sha256:{known.sha256}"':
             return None
         begun = self.clock.seconds()
-        fetched = await self.transfers.fetch(known, asker.client, range_=asker.range)
+        try:
+            fetched = await self.transfers.fetch(known, asker.client, range_=asker.range)
+        except UpstreamFailed as failure:
+            if failure.status == 416:  # beyond the end, which the transfer will tell
+                return None
+            raise
         part = relayed_part(fetched.headers.get("content-range", ""), asker.range) if fetched.status == 206 else None
         if part is None or part[2] <= LARGE_FILE:
             fetched.body.abandon()

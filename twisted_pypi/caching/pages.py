@@ -193,6 +193,8 @@ class CachedPages:
         begun = self.clock.seconds()
         flight = self._flights.do(route.key, partial(self._ask, route, sources, asker.client))
         asked = await self._within(flight, BUDGET if wait is None else wait)
+        if held is None and asked.page is not None and asked.outcome is not Outcome.NEW:
+            held = self._hold(route, asked.page)  # it was stored between the look and the fetch
         verdict, state = freshness.settle(held.copy if held else None, asked.outcome)
         how = Provenance(
             state,

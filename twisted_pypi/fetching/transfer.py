@@ -90,7 +90,7 @@ class Transfer:
         """A further reader, if everything from the beginning can still be read."""
         try:
             return self.source() if self.joinable else None
-        except RuntimeError:  # published or given up this very moment
+        except (RuntimeError, OSError):  # published or given up this very moment; no descriptor left
             return None
 
     async def receive(self) -> TransferResult:
@@ -232,9 +232,9 @@ class _GrowingSource:
 
     def read(self, position: int, limit: int) -> bytes:
         allowed = min(limit, self._transfer.available - position)
-        if self._read is None or self._failure is not None or allowed <= 0:
-            return b""
-        data = self._piece(self._read, position, allowed)
+        readable = self._read is not None and self._failure is None and allowed > 0
+        data = self._piece(self._read, position, allowed) if self._read is not None and readable else b""
+        # Who waits for a range further on holds nobody back.
         self.position = max(self.position, position + len(data))
         self._transfer.moved()
         return data

@@ -57,5 +57,6 @@ class KeyLocks:
             yield
         finally:
             lock.release()
-            if not lock.locked:
-                self._locks.pop(key, None)
+            # Who was next may be through already, and another lock of this key in use.
+            if not lock.locked and self._locks.get(key) is lock:
+                del self._locks[key]
