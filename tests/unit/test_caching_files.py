@@ -550,6 +550,15 @@ class Failures(FilesCase):
         self.failureResultOf(self.ask(), Absent)
         self.assertEqual(len(self.upstream.requests), 1)
 
+    def test_a_remembered_404_gives_way_to_a_page_that_lists_the_file(self) -> None:
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.failureResultOf(asked, Absent)
+        self.name()
+        asked = self.ask()
+        self.deliver(pieces())
+        self.assertEqual(self.body_of(asked), BODY)
+
     def test_a_404_of_a_file_that_a_page_lists_is_not(self) -> None:
         self.name()
         for _ in range(2):

@@ -64,9 +64,6 @@ class CachedFiles:
             return stored
         if self.offline:
             return await self._offline(route, asker)
-        if left := self._absent.left(route.key, self.clock.seconds()):
-            how = Provenance(CacheState.HIT, ttl=left)
-            raise Absent(f"{route.name}: upstream has no such file", provenance=how)
         return await self._within_budget(route, self._missing(route, asker))
 
     async def stop(self) -> None:
@@ -139,6 +136,9 @@ class CachedFiles:
 
     async def _missing(self, route: FileRoute, asker: Asker) -> FileAnswer:
         known = await self.knowledge.of(route, asker.client)
+        left = self._absent.left(route.key, self.clock.seconds())
+        if left and not known.named:  # a page may have come to list it
+            raise Absent(f"{route.name}: upstream has no such file", provenance=Provenance(CacheState.HIT, ttl=left))
         try:
             if route.companion_of and self.spoiled(route.key):
                 raise UpstreamFailed("sent something else than was announced", known.url)
@@ -252,7 +252,7 @@ def _told(route: FileRoute, error: Exception, seconds: float) -> CacheError:
     """What a client is told that waited so many seconds for nothing."""
     how = Provenance(CacheState.MISS, upstream_seconds=seconds)
     if isinstance(error, CacheError):
-        return evolve(error, provenance=how)
+        return evolve(error, provenance=error.provenance or how)
     if not isinstance(error, UpstreamFailed):
         return Unavailable(f"{route.name}: upstream did not answer in time", provenance=how)
     wish = 2 if error.retry_after is None else max(1, min(error.retry_after, 30))
