@@ -30,7 +30,7 @@ from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.events import Event
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
 from twisted_pypi.interfaces import Observer
-from twisted_pypi.pypi.mount import IndexMount
+from twisted_pypi.pypi.mount import IndexMount, NamedMount
 from twisted_pypi.settings import Index, Settings
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.limits import Limits
@@ -89,14 +89,14 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     files = ground.files(knowledge)
     readiness = Readiness()
     services = Services(
-        mounts=(mount,),
+        mounts=(*_named(settings.indexes), mount),
         pages=pages,
         files=files,
         workers=parsing,
         observer=observer,
         clock=reactor,
         readiness=readiness,
-        purge=Purger((mount,), pages, knowledge, store, parsing).purge,
+        purge=Purger((mount, *_named(settings.indexes)), pages, knowledge, store, parsing).purge,
         status=Figures(store, metrics, reactor.seconds(), reactor).now,
         metrics=metrics.render,
         prefix=settings.prefix,
@@ -145,6 +145,15 @@ class _Ground:
             self.settings.not_found_ttl,
             spoiled.spoiled,
         )
+
+
+def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:
+    """Each index of the file alone, below its name; one that is only an address has its URL for a name."""
+    return tuple(
+        NamedMount(index.name, IndexMount((index,), short_links=index is indexes[-1]))
+        for index in indexes
+        if index.name != index.url
+    )
 
 
 @define

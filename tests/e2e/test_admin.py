@@ -34,6 +34,11 @@ def test_a_purge_of_the_project_list(upstream: Upstream, daemon: Daemon) -> None
     assert ask(daemon, "/simple/").state == "REVALIDATED"
 
 
+def test_a_purge_of_a_project_list_that_nobody_asked_for(daemon: Daemon) -> None:
+    answer = ask(daemon, "/cache/list", method="DELETE")
+    assert (answer.status, answer.json()["data"]["purged"]) == (200, 0)
+
+
 def test_a_purge_with_files_deletes_them(upstream: Upstream, daemon: Daemon) -> None:
     (path,) = links(daemon, "app").values()
     ask(daemon, path)

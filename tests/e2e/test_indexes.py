@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -121,3 +123,49 @@ def test_credentials_from_netrc(upstream: Upstream, start: Start, tmp_path_facto
     upstream.catalogue.login = LOGIN
     upstream.project("lib", [wheel("lib")])
     assert list(links(start(NETRC=str(netrc)), "lib")) == ["lib-1.0-py3-none-any.whl"]
+
+
+@pytest.fixture
+def named(start: Start, tmp_path: Path, upstream: Upstream, other_upstream: Upstream) -> Daemon:
+    """A daemon with `other_upstream` as the index "internal" of its file."""
+    config = tmp_path / "named.toml"
+    config.write_text(f'[[index]]\nname = "internal"\nurl = "{other_upstream.index_url}"\n')
+    upstream.project("lib", [wheel("lib", "9.9")])
+    upstream.project("public", [wheel("public")])
+    other_upstream.project("lib", [wheel("lib", "1.0")])
+    return start("--config", str(config))
+
+
+def test_an_index_of_the_file_is_served_alone_below_its_name(upstream: Upstream, named: Daemon) -> None:
+    page = ask(named, "/internal/simple/lib/", Accept=JSON_TYPE).json()
+    link = urljoin("/internal/simple/lib/", page["files"][0]["url"])
+    assert link.startswith("/internal/files/")
+    assert ask(named, link).status == 200
+    assert ask(named, f"{link}.metadata").status == 200
+    assert ask(named, "/internal/simple/public/").status == 404
+    assert upstream.count() == 0
+    assert [project["name"] for project in ask(named, "/internal/simple/", Accept=JSON_TYPE).json()["projects"]] == [
+        "lib"
+    ]
+    # What is absent there is there for those who ask all indexes.
+    assert ask(named, "/simple/public/").status == 200
+
+
+def test_redirects_of_one_index_stay_below_its_name(named: Daemon) -> None:
+    asked = ("/internal/simple", "/internal/simple/Lib", "/internal//simple/lib/", "//internal/index/lib/")
+    assert [ask(named, path).headers.get("location") for path in asked] == [
+        "simple/",
+        "Lib/",
+        "/internal/simple/lib/",
+        "/internal/index/lib/",
+    ]
+    unknown = ("/internal/", "/internal/pypi/lib/json", "/other/simple/")
+    assert {ask(named, path).status for path in unknown} == {404}
+
+
+def test_a_purge_reaches_what_one_index_alone_lacked(other_upstream: Upstream, named: Daemon) -> None:
+    assert ask(named, "/internal/simple/public/").status == 404
+    assert ask(named, "/simple/public/").status == 200
+    other_upstream.project("public", [wheel("public", "2.0")])
+    named.expire("public")
+    assert ask(named, "/internal/simple/public/").status == 200

@@ -236,8 +236,9 @@ class TestTemplates:
         assert "content-encoding" not in response
         assert response["etag"].startswith(f'"{hashlib.sha256(response.body).hexdigest()[:32]}-')
 
-    def test_links_hold_base_url_and_prefix(self) -> None:
-        web = self.web(base_url="https://pypi.example/", prefix="/a/b")
+    @pytest.mark.parametrize("base_url", ["https://pypi.example/", "https://pypi.example/a/b/"])
+    def test_links_hold_base_url_and_prefix_once(self, base_url: str) -> None:
+        web = self.web(base_url=base_url, prefix="/a/b")
         response = web.ask("/a/b/pypi/six/json")
         assert response.body == self.BODY.replace(b"@BASE@/", b"https://pypi.example/a/b/")
 

@@ -30,10 +30,15 @@ class Purger:
         How many entries that were. A name that no mount can know counts none.
         """
         count = 0
+        counted: set[str] = set()
         for route in self._routes(name):
             if files:
                 count += await self._delete_files(route)
-            count += await self.pages.expire(route)
+            expired = await self.pages.expire(route)
+            keys = {source.key for source in route.sources}
+            # A mount of one index shows again what another one shows.
+            count += 0 if keys <= counted else expired
+            counted |= keys
         return count
 
     def _routes(self, name: str) -> Iterable[PageRoute]:

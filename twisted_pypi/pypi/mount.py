@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import unquote
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from twisted_pypi import urls
 from twisted_pypi.errors import Absent, BadPath
-from twisted_pypi.model import PageRoute, Redirect, Route
+from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
 from twisted_pypi.pypi.names import project_name
 from twisted_pypi.pypi.routes import IndexSpec, Routes, names_origin
 
@@ -112,6 +112,47 @@ class IndexMount:
             case [name, version, filename, "provenance"]:
                 return self._routes.integrity(project_name(unquote(name)), _segment(version), _segment(filename))
         raise Absent("the provenance API has /integrity/PROJECT/VERSION/FILENAME/provenance")
+
+
+_OF_ONE_INDEX = ("simple", "index", "packages", "files")
+
+
+@frozen
+class NamedMount:
+    """`interfaces.Mount` for one index alone, below `/NAME/`: its pages and files, none of the other APIs.
+
+    What caching remembers of a route's key (absent, being fetched) holds for this index only, so the keys are its own.
+    """
+
+    name: str
+    index: IndexMount
+
+    def resolve(self, path: str) -> Route:
+        """As `IndexMount.resolve`, of a path that begins with "/NAME/". Raises `Absent` for any other."""
+        single = "/" + path.lstrip("/")
+        below = single.removeprefix(f"/{self.name}")
+        if below == single or not below.startswith("/"):
+            raise Absent(f"nothing is served here: {_HINT}")
+        if below.lstrip("/").partition("/")[0] not in _OF_ONE_INDEX:
+            raise Absent(f"nothing is served here: try /{self.name}/simple/")
+        match self.index.resolve(below):
+            case Redirect(location) if location.startswith("/"):
+                return Redirect(f"/{self.name}{location}")
+            case Redirect() as redirect:
+                return redirect
+            case _ if single != path:
+                return Redirect(single)
+            case PageRoute() as route:
+                return self._own(route)
+            case FileRoute() as file:
+                return evolve(file, pages=file.pages and self._own(file.pages))
+
+    def pages_of(self, name: str) -> tuple[PageRoute, ...]:
+        """The pages of a project of this index, or its "list" of all projects."""
+        return tuple(self._own(route) for route in self.index.pages_of(name))
+
+    def _own(self, route: PageRoute) -> PageRoute:
+        return evolve(route, key=f"{self.name}/{route.key}")
 
 
 def _tidied(path: str) -> str:

@@ -16,6 +16,7 @@ from twisted_pypi.web.problems import Problem
 from twisted_pypi.web.responding import Reply, simple_reply
 
 ADMIN_PATH = "/cache/"
+PROJECT_LIST = "list"
 
 _JSON = "application/json"
 _TRUE = ("1", "true", "yes")
@@ -79,13 +80,14 @@ def _is_loopback_host(host: str) -> bool:
 async def purge_reply(purge: Callable[[str, bool], Awaitable[int]], path: str, ask: Ask) -> Reply:
     """Purge the name that the path gives ("list": the project list).
 
-    Raises `Absent` for a name of which nothing is stored, `BadPath` for a path that gives no name.
+    The list is there whether it is stored or not. Raises `Absent` for a name of which nothing is stored, `BadPath` for
+    a path that gives no name.
     """
     name = unquote(path.removeprefix(ADMIN_PATH)).rstrip("/")
     if not name or "/" in name:
         raise BadPath("Say what to purge: /cache/list or /cache/NAME")
     count = await purge(name, ask.parameter("files") in _TRUE)
-    if not count:
+    if not count and name != PROJECT_LIST:
         raise Absent(f"Nothing is stored of {name}")
     return _json_reply({"status": "success", "data": {"name": name, "purged": count}})
 

@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
@@ -139,8 +140,12 @@ class PageReplies:
 
 
 def base_of(base_url: str, prefix: str, ask: Ask) -> str:
-    """The absolute URL below which this client finds everything, without trailing slash."""
-    return f"{base_url.rstrip('/') or f'{ask.scheme}://{ask.host}'}{prefix}"
+    """The absolute URL below which this client finds everything, without trailing slash.
+
+    A `base_url` may be given with the prefix or without it.
+    """
+    base = base_url.rstrip("/") or f"{ask.scheme}://{ask.host}"
+    return base if prefix and urlsplit(base).path.endswith(prefix) else f"{base}{prefix}"
 
 
 def _choose(route: PageRoute, ask: Ask, answer: PageAnswer) -> _Choice:
