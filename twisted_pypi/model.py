@@ -97,8 +97,9 @@ class PageRoute:
     `sources` are asked in order. With `owner` set, the first source that has the page owns that name and no later
     one is asked for it. `bodies` are the stored bodies, in the order in which they are made. `restrict` (for offline)
     re-reads the stored body `bodies[0]` and keeps only the files for which the callable, given their keys, answers
-    True; None where a page needs no restriction. `withhold` makes the document
-    not announce the companions of the files with these keys. `max_body` bounds the decoded upstream body.
+    True; None where a page needs no restriction. `withhold` makes the document not announce the companions of the
+    files with these keys. `max_body` bounds the decoded upstream body. `follows` is the route whose page decides who
+    owns the name, before this one's sources are asked.
     """
 
     key: str
@@ -109,6 +110,7 @@ class PageRoute:
     restrict: Callable[[bytes, Callable[[list[str]], set[str]]], Document] | None = None
     withhold: Callable[[Document, frozenset[str]], Document] | None = None
     max_body: int = 64 << 20
+    follows: PageRoute | None = None
 
     @property
     def bodies(self) -> tuple[str, ...]:

@@ -169,3 +169,15 @@ def test_a_purge_reaches_what_one_index_alone_lacked(other_upstream: Upstream, n
     other_upstream.project("public", [wheel("public", "2.0")])
     named.expire("public")
     assert ask(named, "/internal/simple/public/").status == 200
+
+
+def test_the_json_api_does_not_tell_other_indexes_of_an_owned_name(
+    start: Start, upstream: Upstream, other_upstream: Upstream
+) -> None:
+    other_upstream.project("acme", [wheel("acme", "1.0")])
+    upstream.project("acme", [wheel("acme", "9.0")])
+    daemon = start("--extra-index-url", other_upstream.index_url)
+    answer = ask(daemon, "/pypi/acme/json")
+    assert answer.status == 200
+    assert "acme-1.0" in answer.body.decode()
+    assert upstream.requests == []

@@ -294,6 +294,18 @@ class Owners(PagesCase):
         self.ask()
         self.assertEqual([request.index for request in self.upstream.requests], ["extra", "main", "main"])
 
+    def test_a_document_beside_the_page_is_asked_of_its_owner_alone(self) -> None:
+        beside = [evolve(each, key=f"{each.key}json", url=f"{each.url}json") for each in self.route.sources]
+        route = evolve(self.route, key="pypi/thing", sources=tuple(beside), follows=self.route)
+        asked = self.ask(route)
+        self.upstream.answer(answer(200, b"page of extra"))
+        self.upstream.answer(answer(404))
+        self.failureResultOf(asked, Absent)
+        self.failureResultOf(self.ask(route), Absent)
+        self.assertEqual([request.index for request in self.upstream.requests], ["extra", "extra"])
+        owner = self.successResultOf(Deferred.fromCoroutine(self.store.facts.owner("thing")))
+        self.assertEqual(owner, "extra")
+
     def test_an_owner_that_is_no_longer_configured_owns_nothing(self) -> None:
         self.successResultOf(Deferred.fromCoroutine(self.store.facts.set_owner("thing", "gone")))
         self.cached(b"from extra")

@@ -257,12 +257,19 @@ def test_a_file_of_no_project_has_no_page() -> None:
     assert (route.pages, route.companion_of) == (None, None)
 
 
-def test_the_json_api_is_that_of_the_default_index() -> None:
-    route = page(BOTH, "/pypi/Foo.Bar/json")
+def test_the_json_api_is_that_of_the_index_that_owns_the_name() -> None:
+    alone, both = page(ALONE, "/pypi/Foo.Bar/json"), page(BOTH, "/pypi/Foo.Bar/json")
+    assert (alone.owner, alone.follows) == (None, None)
+    assert (both.owner, both.follows.key) == ("foo-bar", "simple/foo-bar")
+    assert [source.index for source in both.sources] == [source.index for source in both.follows.sources]
+
+
+def test_the_json_api() -> None:
+    route = page(ALONE, "/pypi/Foo.Bar/json")
     (source,) = route.sources
     assert source.url == "https://index.example/pypi/foo-bar/json"
-    assert route.owner is None
-    assert page(BOTH, "/pypi/foo/1.0%2Blocal/json/").sources[0].url == "https://index.example/pypi/foo/1.0%2Blocal/json"
+    local = page(ALONE, "/pypi/foo/1.0%2Blocal/json/")
+    assert local.sources[0].url == "https://index.example/pypi/foo/1.0%2Blocal/json"
     (form,) = route.forms
     assert form.placeholder
     assert form.content_type == "application/json"
@@ -295,13 +302,14 @@ def test_keys_differ_between_pages() -> None:
     paths = ["/simple/", "/simple/foo/", "/pypi/foo/json", "/pypi/foo/1/json", "/integrity/foo/1/foo-1.whl/provenance"]
     routes = [page(BOTH, path) for path in paths]
     assert len({route.key for route in routes}) == len(paths)
-    assert len({source.key for route in routes for source in route.sources}) == len(paths) + 1
+    assert len({source.key for route in routes for source in route.sources}) == 2 * len(paths) - 1
 
 
 def test_the_pages_of_a_name() -> None:
     assert [source.key for route in BOTH.pages_of("Foo_Bar") for source in route.sources] == [
         "http://10.0.0.1:3141/root/dev/%2Bsimple/foo-bar/",
         "https://index.example/simple/foo-bar/",
+        "http://10.0.0.1:3141/pypi/foo-bar/json",
         "https://index.example/pypi/foo-bar/json",
     ]
     assert [route.key for route in BOTH.pages_of("list")] == ["simple/"]

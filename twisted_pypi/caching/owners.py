@@ -39,7 +39,7 @@ class Owners:
 
     async def note(self, route: PageRoute, source: PageSource) -> None:
         """The source has the route's page: from now on it owns the name, if nobody did."""
-        if route.owner is not None and self.only(route) is None:
+        if route.owner is not None and route.follows is None and self.only(route) is None:
             self._remember(route.owner, source.index)
             await self.facts.set_owner(route.owner, source.index)
 

@@ -74,7 +74,7 @@ class CachedPages:
 
     def ready(self, route: PageRoute, asker: Asker) -> PageAnswer | None:
         """A fresh page that is in memory. No Deferred, no thread, no SQL."""
-        if asker.no_cache or self.policy.offline:
+        if asker.no_cache or self.policy.offline or route.follows is not None:
             return None
         source = self._owners.only(route)
         page = self.store.pages.hot(source.key) if source is not None else None
@@ -96,6 +96,8 @@ class CachedPages:
     async def answer(self, route: PageRoute, asker: Asker) -> PageAnswer:
         """The page, as `freshness` decides. Raises `Absent` or `Unavailable`."""
         self._refuse_absent(route, asker)
+        if route.follows is not None:
+            await self.answer(route.follows, Asker(asker.client))
         sources = await self._owners.candidates(route)
         held = await self._held(sources)
         plan = freshness.plan(held.copy if held else None, self._circumstances(route, held, asker))
@@ -241,7 +243,7 @@ class CachedPages:
             return
         ttl = min(source.not_found_ttl for source in sources)
         self._absent.add(route.key, self.clock.seconds() + ttl)
-        if len(sources) < len(route.sources):
+        if len(sources) < len(route.sources) and route.follows is None:
             self.observer(OwnerAbsent(route.name, sources[0].index))
 
     # -- serving -------------------------------------------------------------------------------------------------
@@ -258,7 +260,7 @@ class CachedPages:
 
 
 def _absence(route: PageRoute, how: Provenance) -> Absent:
-    return Absent(f"{route.name or route.key}: no configured index has it", provenance=how)
+    return Absent(f"{route.name or route.key}: upstream does not have it", provenance=how)
 
 
 def _unavailable(route: PageRoute, asked: Asked, how: Provenance) -> Unavailable:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from twisted_pypi import urls
 from twisted_pypi.errors import BadPath
@@ -114,10 +114,8 @@ class Routes:
         )
 
     def _project_source(self, index: IndexSpec, name: str) -> PageSource:
-        # Only the default index's files are known by the short paths: those bind them to that index.
-        packages = self.packages if self.short_links and index is self.default else ""
         url = f"{_below(index.url)}{name}/"
-        return self._source(index, url, SIMPLE_ACCEPT, partial(project.interpret, packages, name))
+        return self._source(index, url, SIMPLE_ACCEPT, partial(project.interpret, self._short(index), name))
 
     def listing(self) -> PageRoute:
         """The project list, of the default index."""
@@ -127,17 +125,33 @@ class Routes:
     def api(self, name: str, version: str = "") -> PageRoute:
         """The JSON API's document of a project, or of one version (one raw path segment) of it."""
         path = f"pypi/{name}/{version}/json" if version else f"pypi/{name}/json"
-        source = self._source(
-            self.default, self._root() + path, "application/json", partial(api.interpret_api, self.packages)
+        sources = tuple(
+            self._source(index, _root(index) + path, "application/json", partial(api.interpret_api, self._short(index)))
+            for index in self.indexes
         )
-        return PageRoute(path, name, (source,), API_FORMS)
+        return self._beside(PageRoute(path, name, sources, API_FORMS))
 
     def integrity(self, name: str, version: str, filename: str) -> PageRoute:
         """The provenance of a file (PEP 740); version and file name are raw path segments."""
         path = f"integrity/{name}/{version}/{filename}/provenance"
         accept = f"{_INTEGRITY}, application/json;q=0.5"
-        source = self._source(self.default, self._root() + path, accept, api.interpret_integrity)
-        return PageRoute(path, name, (source,), INTEGRITY_FORMS)
+        sources = tuple(
+            self._source(index, _root(index) + path, accept, api.interpret_integrity) for index in self.indexes
+        )
+        return self._beside(PageRoute(path, name, sources, INTEGRITY_FORMS))
+
+    def _beside(self, route: PageRoute) -> PageRoute:
+        """A document beside a project's page: of the index that owns the name, no other hears of it."""
+        if len(self.indexes) == 1:
+            return route
+        return evolve(route, owner=route.name, follows=self.project(route.name))
+
+    def _short(self, index: IndexSpec) -> str:
+        """What `packages/` stands for in links of the index's pages, "" if they have none such.
+
+        Only the default index's files are known by the short paths: those bind them to that index.
+        """
+        return self.packages if self.short_links and index is self.default else ""
 
     def file(self, path: str) -> FileRoute:
         """The file at a raw served path, `packages/…` or `files/…`. Raises `Absent` or `BadPath`."""
@@ -182,10 +196,11 @@ class Routes:
             absent_status=index.absent_status,
         )
 
-    def _root(self) -> str:
-        """Where the default index has its other APIs: beside `simple/`, else at its origin."""
-        url = _below(self.default.url)
-        return url.removesuffix("simple/") if url.endswith("/simple/") else f"{urls.origin_of(url)}/"
+
+def _root(index: IndexSpec) -> str:
+    """Where the index has its other APIs: beside `simple/`, else at its origin."""
+    url = _below(index.url)
+    return url.removesuffix("simple/") if url.endswith("/simple/") else f"{urls.origin_of(url)}/"
 
 
 def _below(url: str) -> str:
