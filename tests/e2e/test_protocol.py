@@ -41,12 +41,14 @@ def test_other_methods(method: str, daemon: Daemon) -> None:
         "/simple/..%2Fapp/",
         "/files/127.0.0.1/%2e%2e/x",
         "/index/%2E%2e/",
+        "/packages/a%2Fb/app-1.0.tar.gz",
+        "/packages/a%5cb/app-1.0.tar.gz",
     ],
 )
 def test_paths_that_climb(path: str, upstream: Upstream, daemon: Daemon) -> None:
     answer = exchange(daemon, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     assert status_of(answer) in (400, 403, 404)
-    assert not any(".." in request.path or "%2e%2e" in request.path.lower() for request in upstream.requests)
+    assert upstream.requests == []
 
 
 @pytest.mark.parametrize(

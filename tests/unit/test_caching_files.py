@@ -524,6 +524,10 @@ class Permission(FilesCase):
         self.assertIn("--file-host", failure.value.reason)
         self.assertEqual(self.upstream.requests, [])
 
+    def test_a_path_of_the_default_index_that_only_a_page_could_vouch_for_is_absent(self) -> None:
+        self.failureResultOf(self.ask(evolve(self.route, index="main")), Absent)
+        self.assertEqual(self.upstream.requests, [])
+
     def test_a_url_that_a_page_named_is_fetched_for_its_index(self) -> None:
         self.name()
         asked = self.ask()

@@ -252,6 +252,12 @@ def test_files_elsewhere(path: str, url: str, is_open: bool) -> None:
     assert (route.index, route.indexes) == (None, ("extra", "main"))
 
 
+@pytest.mark.parametrize("path", ["/packages/a%2Fb/foo-1.0.tar.gz", "/packages/a%5cb/foo-1.0.tar.gz"])
+def test_an_encoded_slash_counts_only_where_a_page_names_it(path: str) -> None:
+    route = file(ALONE, path)
+    assert (route.open, route.pages) == (False, None)
+
+
 def test_a_file_of_no_project_has_no_page() -> None:
     route = file(ALONE, "/packages/docs/README.txt")
     assert (route.pages, route.companion_of) == (None, None)

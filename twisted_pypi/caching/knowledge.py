@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from attrs import define, evolve, field, frozen
 
 from twisted_pypi.answers import Asker
-from twisted_pypi.errors import CacheError, Forbidden
+from twisted_pypi.errors import Absent, CacheError, Forbidden
 from twisted_pypi.interfaces import Facts, Pages
 from twisted_pypi.model import FileLink, FileRoute
 from twisted_pypi.records import NamedLink, StoredFile
@@ -47,9 +47,11 @@ class Knowledge:
     permits: Permits
 
     async def of(self, route: FileRoute, client: str) -> Known:
-        """What is known of the route's file. Raises `Forbidden` when it may not be fetched at all."""
+        """What is known of the route's file. Raises `Absent` or `Forbidden` when it may not be fetched at all."""
         link = await self._link(route) or await self._link_from_page(route, client)
         if link is None and not route.open:
+            if route.index is not None:
+                raise Absent(f"no page names {route.name!r} at this path")
             raise Forbidden(
                 f"no page names {route.name!r} at this address: if its host is to be trusted, add it with --file-host"
             )

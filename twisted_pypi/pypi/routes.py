@@ -159,14 +159,16 @@ class Routes:
         name = unquote(urlsplit(key).path.rpartition("/")[2])
         short = path.startswith("packages/")
         companion = name.endswith(_METADATA) and is_distribution(name.removesuffix(_METADATA))
-        projects = projects_of(name)
+        # Upstream might take an encoded slash for one: such a path counts only if a page named it.
+        ambiguous = any(code in key for code in ("%2F", "%5C"))
+        projects = () if ambiguous else projects_of(name)
         return FileRoute(
             key=key,
             url=url,
             name=name,
             index=self.default.name if short else None,
             indexes=(self.default.name,) if short else tuple(index.name for index in self.indexes),
-            open=short or any(names_origin(index, url) for index in self.indexes),
+            open=not ambiguous and (short or any(names_origin(index, url) for index in self.indexes)),
             pages=self.project(projects[0]) if projects else None,
             path_hashes=self._path_hashes(key, name),
             companion_of=key.removesuffix(_METADATA) if companion else None,
