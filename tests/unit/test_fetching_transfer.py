@@ -13,9 +13,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pypi.answers import ByteSource
+from twisted_pypi.digests import Digests
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import Event, IntegrityFailed
-from twisted_pypi.fetching.integrity import HOLD_BACK, Hashing, first_mismatch
+from twisted_pypi.fetching.integrity import HOLD_BACK, first_mismatch
 from twisted_pypi.fetching.relay import WINDOW as RELAY_WINDOW
 from twisted_pypi.fetching.transfer import PATIENCE, WINDOW, RelaySource, Transfer, TransferResult
 from twisted_pypi.storage.memory import MemoryReader
@@ -406,7 +407,7 @@ def test_relay_gives_the_whole_body_only_if_it_is_right(data: bytes, step: int, 
 
 
 def test_hashing() -> None:
-    hashing = Hashing(["sha256", "blake2b-256", "shake_128", "nonsense"])
+    hashing = Digests(["sha256", "blake2b-256", "shake_128", "nonsense"])
     hashing.update(b"data")
     expected = {
         "nonsense": "00",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from twisted_pypi.storage.digests import Digests
+from twisted_pypi.digests import Digests
 from twisted_pypi.storage.eviction import excess, plan
 from twisted_pypi.storage.hot import Lru
 from twisted_pypi.storage.limits import GIGABYTE, Limits

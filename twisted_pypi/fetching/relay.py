@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from twisted_pypi.digests import Digests
 from twisted_pypi.events import Event
-from twisted_pypi.fetching.integrity import HOLD_BACK, Hashing, first_mismatch, refuse
+from twisted_pypi.fetching.integrity import HOLD_BACK, first_mismatch, refuse
 from twisted_pypi.interfaces import FetchedBody, Observer
 
 WINDOW = 256 << 10
@@ -35,7 +36,7 @@ class RelaySource:
     observer: Observer = _nobody
     finished: bool = field(default=False, init=False)
     failure: Exception | None = field(default=None, init=False)
-    _hashing: Hashing = field(init=False)
+    _digests: Digests = field(init=False)
     _chunks: deque[bytes] = field(factory=deque, init=False)
     _position: int = field(default=0, init=False)
     _received: int = field(default=0, init=False)
@@ -45,7 +46,7 @@ class RelaySource:
     _changed: Callable[[], None] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._hashing = Hashing({"sha256", *self.expected})
+        self._digests = Digests(self.expected)
         Deferred.fromCoroutine(self._run())
 
     def read(self, position: int, limit: int) -> bytes:
@@ -59,7 +60,7 @@ class RelaySource:
 
     def hexdigest(self, algorithm: str) -> str:
         """The digest of everything received so far. `ValueError` for one that is neither expected nor SHA-256."""
-        return self._hashing.hexdigest(algorithm)
+        return self._digests.hexdigest(algorithm)
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         """See `answers.ByteSource`."""
@@ -91,7 +92,7 @@ class RelaySource:
         if self.body.length is not None:
             self._check_length(self.body.length)
         while data := await self.body.read():
-            self._hashing.update(data)
+            self._digests.update(data)
             self._chunks.append(data)
             self._received += len(data)
             if self.length is not None and self._received > self.length:
@@ -104,7 +105,7 @@ class RelaySource:
                 self._room = Deferred()
                 await self._room
         self._check_length(self._received)
-        mismatch, _ = first_mismatch(self.expected, self._hashing.hexdigest)
+        mismatch, _ = first_mismatch(self.expected, self._digests.hexdigest)
         if mismatch is not None:
             refuse(self.observer, self.url, *mismatch)
         self.length = self._received

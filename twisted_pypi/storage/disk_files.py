@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from attrs import define, evolve, field
 
 from twisted_pypi.answers import ByteSource
+from twisted_pypi.digests import Digests
 from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.storage.catalogue import Catalogue
-from twisted_pypi.storage.digests import Digests, digests_of
+from twisted_pypi.storage.digests import digests_of
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.hot import Lru
 from twisted_pypi.storage.layout import Path, file_path

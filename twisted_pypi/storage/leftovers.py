@@ -14,8 +14,9 @@ from typing import Any
 import orjson
 from attrs import asdict, define, field, frozen
 
+from twisted_pypi.digests import Digests
 from twisted_pypi.records import PartialOrigin
-from twisted_pypi.storage.digests import Digests, digests_of
+from twisted_pypi.storage.digests import digests_of
 from twisted_pypi.storage.engine import Engine
 
 LONGEST = 7 * 86400.0

@@ -8,10 +8,10 @@ from itertools import count
 from attrs import define, evolve, field
 
 from twisted_pypi.answers import ByteSource
+from twisted_pypi.digests import Digests
 from twisted_pypi.interfaces import Facts, FileStore, PageStore
 from twisted_pypi.model import Document, FileLink
 from twisted_pypi.records import NamedLink, PageMeta, PartialOrigin, Representation, StoredFile, StoredPage
-from twisted_pypi.storage.digests import Digests
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.storage.memory_partial import MemoryPartial, MemoryReader
 from twisted_pypi.storage.rendering import rendered

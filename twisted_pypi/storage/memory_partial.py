@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from attrs import define, field
 
+from twisted_pypi.digests import Digests
 from twisted_pypi.records import PartialOrigin, StoredFile
-from twisted_pypi.storage.digests import Digests
 from twisted_pypi.storage.limits import Limits
 
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
 
+from twisted_pypi.digests import Digests
 from twisted_pypi.records import PartialOrigin, StoredFile
-from twisted_pypi.storage.digests import Digests
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.leftovers import Leftover, Leftovers, Note
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from attrs import define
 
+from twisted_pypi.digests import Digests
 from twisted_pypi.records import PartialOrigin
-from twisted_pypi.storage.digests import Digests
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.leftovers import Leftover, Leftovers, Note, reopened
 from twisted_pypi.storage.partial import DiskPartial, Placer
