@@ -31,10 +31,10 @@ from twisted_pypi.events import Event
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
 from twisted_pypi.interfaces import Observer
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
+from twisted_pypi.pypi.routes import origins_of
 from twisted_pypi.settings import Index, Settings
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.limits import Limits
-from twisted_pypi.urls import Origin, origin_of
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.event_log import EventLog
 from twisted_pypi.web.metrics import Metrics
@@ -175,12 +175,6 @@ class Figures:
             "bytes": size,
             "requests": self.metrics.requests_by_state(),
         }
-
-
-def origins_of(index: Index) -> frozenset[Origin]:
-    """The configured origins of an index; a file host is meant with https and http alike."""
-    hosts = {origin_of(f"{scheme}://{host}/") for host in index.file_hosts for scheme in ("https", "http")}
-    return frozenset({origin_of(index.url), origin_of(index.files_url), *hosts})
 
 
 def _fetching(settings: Settings) -> UpstreamSettings:

@@ -65,6 +65,11 @@ class UpstreamFailed(Exception):
     retry_after: int | None = None
     unreachable: bool = False
 
+    @property
+    def retry_in(self) -> int:
+        """Seconds a client is told to wait: upstream's own wish, at most 30; else 2, since pip sleeps through it."""
+        return 2 if self.retry_after is None else max(1, min(self.retry_after, 30))
+
     def __str__(self) -> str:
         return f"{self.reason} ({self.url})"
 

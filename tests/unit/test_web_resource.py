@@ -10,13 +10,19 @@ from twisted.logger import globalLogPublisher
 
 from twisted_pypi.errors import BadPath
 from twisted_pypi.model import Redirect
-from twisted_pypi.web.clients import effective_client, is_within, networks
+from twisted_pypi.units import network
+from twisted_pypi.web.clients import effective_client, is_within
 from twisted_pypi.web.problems import MAX_REASON, reason_phrase
 from twisted_pypi.web.resource import Readiness, below
 from unit.web_doubles import FILE, PAGE, Mount, Response, Web, parse
 
 PROXY = IPv4Address("TCP", "10.0.0.1", 5000)
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 5000)
+
+
+def networks(cidrs: list[str]) -> tuple:
+    """As the options parse them."""
+    return tuple(network(cidr) for cidr in cidrs)
 
 
 def send(raw: str, web: Web | None = None) -> Response:

@@ -255,6 +255,5 @@ def _told(route: FileRoute, error: Exception, seconds: float) -> CacheError:
         return evolve(error, provenance=error.provenance or how)
     if not isinstance(error, UpstreamFailed):
         return Unavailable(f"{route.name}: upstream did not answer in time", provenance=how)
-    wish = 2 if error.retry_after is None else max(1, min(error.retry_after, 30))
     how = evolve(how, upstream_status=error.status, detail=error.reason)
-    return Unavailable(f"{route.name}: upstream failed: {error.reason}", retry_after=wish, provenance=how)
+    return Unavailable(f"{route.name}: upstream failed: {error.reason}", retry_after=error.retry_in, provenance=how)

@@ -268,10 +268,4 @@ def _unavailable(route: PageRoute, asked: Asked, how: Provenance) -> Unavailable
     if asked.failure is None:
         return Unavailable(f"{what}: upstream did not answer in time", provenance=how)
     problem = f"{what}: upstream failed: {asked.failure.reason}"
-    return Unavailable(problem, retry_after=_retry_after(asked), provenance=how)
-
-
-def _retry_after(asked: Asked) -> int:
-    """Upstream's own wish, at most 30 s; else a short one that pip sleeps through."""
-    wish = asked.failure.retry_after if asked.failure else None
-    return 2 if wish is None else max(1, min(wish, 30))
+    return Unavailable(problem, retry_after=asked.failure.retry_in, provenance=how)

@@ -68,14 +68,15 @@ class IndexSpec(Protocol):
     def public(self) -> bool: ...
 
 
+def origins_of(index: IndexSpec) -> frozenset[urls.Origin]:
+    """The configured origins of an index: its own, its files', and file hosts, meant with https and http alike."""
+    hosts = {urls.origin_of(f"{scheme}://{host}/") for host in index.file_hosts for scheme in urls.DEFAULT_PORTS}
+    return frozenset({urls.origin_of(index.url), urls.origin_of(index.files_url), *hosts})
+
+
 def names_origin(index: IndexSpec, url: str) -> bool:
-    """Whether the origin of `url` is one of the index's configured ones: its own, its files', a file host."""
-    origin = urls.origin_of(url)
-    if origin in (urls.origin_of(index.url), urls.origin_of(index.files_url)):
-        return True
-    host = origin.netloc.removesuffix(f":{origin.port}")
-    default = origin.port == urls.DEFAULT_PORTS[origin.scheme]
-    return f"{host}:{origin.port}" in index.file_hosts or (default and host in index.file_hosts)
+    """Whether the origin of `url` is one of the index's configured ones."""
+    return urls.origin_of(url) in origins_of(index)
 
 
 @frozen

@@ -7,9 +7,9 @@ that is none of them, of the other two the last value.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -75,11 +75,6 @@ class Ask:
             range="" if self.head else self.header("range"),
             if_range=self.header("if-range"),
         )
-
-
-def networks(cidrs: Iterable[str]) -> Networks:
-    """Parsed CIDRs or single addresses; host bits are ignored. Raises `ValueError`, which names the culprit."""
-    return tuple(ip_network(cidr, strict=False) for cidr in cidrs)
 
 
 @lru_cache(maxsize=4096)
