@@ -52,7 +52,7 @@ class BytesFetched(Event):
 
 @frozen
 class PageRejected(Event):
-    """Upstream sent something that is not the page: unparsable, too large, of an unknown version."""
+    """Upstream sent something whole that is not the page: unparsable, of another project, of an unknown version."""
 
     url: str
     reason: str
