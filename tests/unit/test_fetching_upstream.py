@@ -316,20 +316,6 @@ class FailureTests(UpstreamTestCase):
             failure = self.failed(fetching)
             assert (failure.reason, failure.unreachable) == ("the answer is not proper HTTP", False)
 
-    def test_a_head_without_end(self) -> None:
-        """Also on a connection that was used before."""
-        fetching = self.fetch()
-        wire = self.wire()
-        for _ in range(2):
-            wire.answer(OK, b"page")
-            self.body(self.successResultOf(fetching))
-            fetching = self.fetch()
-        wire.answer("HTTP/1.1 200 OK\n" + "X-Filler: xxx\n" * 1100)
-        self.reactor.advance(0)
-        failure = self.failed(fetching)
-        assert (failure.reason, failure.unreachable) == ("headers larger than 16384 bytes", False)
-        assert (wire.lost, self.reactor.tcpClients) == (True, [])
-
     def test_cancelling(self) -> None:
         waiting = self.fetch()
         host, _ = self.dial()

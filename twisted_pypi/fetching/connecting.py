@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
 
 from attrs import define, field
@@ -23,7 +23,6 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from twisted_pypi.fetching.addresses import JudgedReactor, JudgingResolver
-from twisted_pypi.fetching.heads import HeadMeter, HeadTooLarge
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.urls import Origin
 
@@ -39,15 +38,12 @@ class Connection(ProtocolWrapper):
     """A connection below Twisted's HTTP client protocol.
 
     To close it is to abort it: an upstream that is still sending, or that doesn't answer a TLS goodbye, would keep a
-    descriptor otherwise, and there is never anything of ours left to be sent. An answer whose head is too large ends it
-    with `HeadTooLarge`.
+    descriptor otherwise, and there is never anything of ours left to be sent.
     """
 
     _secured = False
     _waiting: Deferred[None] | None = None
     _lost: Failure | None = None
-    _head: HeadMeter | None = None
-    _refusal: Failure | None = None
 
     def makeConnection(self, transport: Any) -> None:  # noqa: N802
         """The TCP connection is there."""
@@ -71,24 +67,6 @@ class Connection(ProtocolWrapper):
             self._waiting = waiting
         return waiting
 
-    def writeSequence(self, data: Iterable[bytes]) -> None:  # noqa: N802
-        """A request goes out (Twisted's client writes its head so, in one): the next answer begins."""
-        self._head = HeadMeter()
-        super().writeSequence(data)  # type: ignore[no-untyped-call]
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
-        """Some of an answer came."""
-        if self._refusal is not None:
-            return
-        try:
-            if self._head is not None:
-                self._head.take(data)
-        except HeadTooLarge:
-            self._refusal = Failure()  # type: ignore[no-untyped-call]
-            self.loseConnection()
-        else:
-            super().dataReceived(data)  # type: ignore[no-untyped-call]
-
     def loseConnection(self) -> None:  # noqa: N802
         """Abort."""
         self.disconnecting = 1
@@ -96,7 +74,7 @@ class Connection(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         """See `IProtocol`."""
-        self._lost = reason = self._refusal or reason
+        self._lost = reason
         self._tell(reason)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 

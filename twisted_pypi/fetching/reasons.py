@@ -11,8 +11,6 @@ from twisted.internet import error as net
 from twisted.internet.defer import CancelledError
 from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseFailed
 
-from twisted_pypi.fetching.heads import LIMIT, HeadTooLarge
-
 _WRAPPERS = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)
 
 
@@ -31,7 +29,6 @@ _KNOWN: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Trouble], ...
     (net.ConnectionLost, Trouble("connection reset", again=True)),
     (net.ConnectionClosed, Trouble("connection closed", again=True)),
     (net.DNSLookupError, Trouble("DNS: name not found")),
-    (HeadTooLarge, Trouble(f"headers larger than {LIMIT} bytes", unreachable=False)),
     (VerificationError, Trouble("TLS: certificate verify failed: it is for another name")),
 )
 
