@@ -37,7 +37,6 @@ _KNOWN: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Trouble], ...
     (VerificationError, Trouble("TLS: certificate verify failed: it is for another name")),
 )
 
-
 _UNVERIFIED = "certificate verify failed"
 _TLS_MEANING = {_UNVERIFIED: f"{_UNVERIFIED}: it has expired, is self-signed or of an authority that is not trusted"}
 """Which of these it is OpenSSL tells only to the verify callback, which is Twisted's: there the name is checked."""
