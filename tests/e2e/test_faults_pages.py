@@ -145,6 +145,7 @@ def test_an_oddity_costs_nothing(oddity: Callable[[], Fault], benches: dict[bool
     bench.cure()
     assert [(answer.status, answer.state) for answer in answers] == [(200, "MISS")] * 2
     assert [answer.json()["name"] for answer in answers] == [project, f"{project}-next"]
+    assert bench.upstream.files_url.encode() not in answers[0].body, "links lead here"
     assert bench.complaints(project) + bench.complaints(f"{project}-next") == []
 
 
