@@ -49,6 +49,10 @@ class TestAccessLine:
         assert access_line(event, NOW).startswith("- [")
         assert access_line(event, NOW).endswith(' - 200 1834 - - 0.000 ""\n')
 
+    def test_no_part_is_empty(self) -> None:
+        line = access_line(evolve(SERVED, target="", host=""), NOW)
+        assert '"GET - HTTP/1.1" - 200' in line
+
     @given(st.text(), st.text(), st.text())
     def test_clients_cannot_forge_lines(self, host: str, target: str, agent: str) -> None:
         line = access_line(evolve(SERVED, host=host, target=target, agent=agent), NOW)
