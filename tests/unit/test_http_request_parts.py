@@ -49,14 +49,15 @@ def test_a_request_line_is_read_in_one_way_or_not_at_all(line: bytes) -> None:
 
 
 class TestFields:
-    def test_only_those_of_framing_are_kept_back(self) -> None:
+    def test_have_a_name_and_a_value(self) -> None:
         head = RequestHead()
         head.start(b"GET / HTTP/1.1")
-        taken = [
-            head.field(line) for line in (b"Content-Length: 7", b"Content-Lengths: 5", b"Transfer-Encodings: x", b"X:")
-        ]
-        assert taken == [True, False, False, False]
-        assert head.length == 7
+        assert head.field(b"X-A:\t b: c \t") == (b"X-A", b"b: c")
+        assert head.field(b"x:") == (b"x", b"")
+
+    def test_names_that_only_look_like_framing_are_not(self) -> None:
+        head = head_of(b"Content-Length: 7", b"Content-Lengths: 5", b"Transfer-Encodings: x", b"Content-Type: y")
+        assert (head.length, head.chunked) == (7, False)
 
     @pytest.mark.parametrize("character", [bytes([code]) for code in (*range(9), *range(10, 32), 127)])
     def test_control_characters_are_refused(self, character: bytes) -> None:

@@ -25,6 +25,7 @@ MAX_BODY = 1 << 20
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(%s) ([!-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
 _FIELD = re.compile(rb"%s:[\t -~\x80-\xff]*" % _TOKEN)
+_FRAMING = frozenset(b"CcTt")  # how Content-Length and Transfer-Encoding begin: the others need no more looking at
 _LENGTH = re.compile(rb"[0-9]+")
 
 
@@ -84,8 +85,8 @@ class RequestHead:
         self._size = len(line)
         self.line = request_line(line)
 
-    def field(self, line: bytes) -> bool:
-        """Take a header line; whether it was about framing, which is settled with that."""
+    def field(self, line: bytes) -> tuple[bytes, bytes]:
+        """Take a header line; its name and value."""
         self._fields += 1
         self._size += len(line)
         if self._fields > MAX_FIELDS:
@@ -95,14 +96,11 @@ class RequestHead:
         # Folded lines, whitespace before the colon and a bare CR end here too.
         if _FIELD.fullmatch(line) is None:
             raise Refused(400, "A header line is not one of HTTP")
-        # The names of framing have these lengths: most lines need no more looking at.
-        if line[14:15] == b":" and line[:14].lower() == b"content-length":
-            self._content_length(line[15:].strip(b" \t"))
-            return True
-        if line[17:18] == b":" and line[:17].lower() == b"transfer-encoding":
-            self._transfer_encoding(line[18:].strip(b" \t"))
-            return True
-        return False
+        name, _, value = line.partition(b":")
+        value = value.strip(b" \t")
+        if name[0] in _FRAMING:
+            self._framing(name.lower(), value)
+        return name, value
 
     def end(self) -> None:
         """The empty line: whether the header lines agree on where the body ends (RFC 9112, 6)."""
@@ -113,6 +111,12 @@ class RequestHead:
             raise Refused(400, "A request has either Content-Length or Transfer-Encoding")
         if self.line.protocol != "HTTP/1.1":
             raise Refused(400, "Transfer-Encoding is not part of HTTP/1.0")
+
+    def _framing(self, name: bytes, value: bytes) -> None:
+        if name == b"content-length":
+            self._content_length(value)
+        elif name == b"transfer-encoding":
+            self._transfer_encoding(value)
 
     def _content_length(self, value: bytes) -> None:
         if self.length is not None:

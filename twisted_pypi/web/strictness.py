@@ -1,8 +1,8 @@
 """A channel that is as strict as RFC 9112 where twisted.web's is lax, and that answers what it refuses properly.
 
 twisted.web unfolds folded headers, waits for ever on bare line feeds, splits `Connection` at blanks, and answers what
-it can't parse with a bare "400" that nobody hears of. Here each line passes `RequestHead` before twisted.web sees it,
-and framing (Content-Length, Transfer-Encoding) stays here altogether.
+it can't parse with a bare "400" that nobody hears of. Here `RequestHead` reads each line; twisted.web sees the request
+line, and where the head ends. Framing (Content-Length, Transfer-Encoding) stays here altogether.
 
 Laws: a refused connection reads no further request; its client gets the answer even if it is still sending; a client
 that only closed its sending side is answered; one that doesn't read its answers gets no more of them.
@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from twisted_pypi.events import RequestRefused, Served
 from twisted_pypi.http.request_body import Body, body_of
-from twisted_pypi.http.request_head import MAX_FIELDS, MAX_HEAD, MAX_LINE, Refused, RequestHead, RequestLine, too_long
+from twisted_pypi.http.request_head import MAX_LINE, Refused, RequestHead, RequestLine, too_long
 from twisted_pypi.interfaces import Observer
 from twisted_pypi.web.problems import Problem, problem_body, reason_phrase
 
@@ -50,9 +50,6 @@ class StrictChannel(http.HTTPChannel):
     # A line that ends in a bare line feed is seen at once, instead of waiting for a CRLF that never comes.
     delimiter = b"\n"
     MAX_LENGTH = MAX_LINE - 1
-    # `RequestHead` counts the same, and has refused before twisted.web does.
-    totalHeadersSize = MAX_LINE + MAX_HEAD  # noqa: N815
-    maxHeaders = MAX_FIELDS  # noqa: N815
 
     requests: list[Any]
     site: StrictSite
@@ -73,25 +70,24 @@ class StrictChannel(http.HTTPChannel):
     def lineReceived(self, line: bytes) -> None:  # noqa: N802
         """Take a line up to its line feed."""
         try:
-            self._take(line)
+            if line[-1:] != b"\r":
+                raise Refused(400, "Lines end in CR and LF")
+            self._take(line[:-1])
         except Refused as refused:
             self.refuse(refused)
 
     def _take(self, line: bytes) -> None:
         head = self._head
-        if head.line is None and not self.persistent:
-            return  # nothing counts after the last request
-        if not line.endswith(b"\r"):
-            raise Refused(400, "Lines end in CR and LF")
-        line = line[:-1]
-        if head.line is None:
-            if not line and not self._blank:
-                self._blank = True  # RFC 9112, 2.2: one is ignored
-                return
-            head.start(line)
-        elif not line:
+        if head.line is not None and line:
+            name, value = head.field(line)
+            self.requests[-1].requestHeaders.addRawHeader(name, value)
+            return
+        if head.line is not None:
             head.end()
-        elif head.field(line):
+        elif line or self._blank:
+            head.start(line)
+        else:
+            self._blank = True  # RFC 9112, 2.2: one empty line is ignored
             return
         super().lineReceived(line)  # type: ignore[no-untyped-call]
 
