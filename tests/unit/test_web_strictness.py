@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableDescriptor, IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IHalfCloseableProtocol, ISSLTransport
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -31,8 +31,16 @@ class HalfCloseable(Transport):
         self.shut = True
 
 
-def half_closeable(web: Web, data: bytes) -> HalfCloseable:
-    transport = HalfCloseable()
+@implementer(ISSLTransport)
+class Secure(HalfCloseable):
+    """One with TLS, which claims what the socket below it can do."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802
+        """Nothing that matters here."""
+
+
+def half_closeable(web: Web, data: bytes, transport: HalfCloseable | None = None) -> HalfCloseable:
+    transport = transport or HalfCloseable()
     transport.protocol = web.site.buildProtocol(None)
     transport.protocol.makeConnection(transport)
     transport.protocol.dataReceived(data)
@@ -143,11 +151,22 @@ class TestLingering:
     def test_ends_in_the_end(self) -> None:
         web = Web()
         transport = half_closeable(web, GARBAGE)
-        for _ in range(LINGER):
-            assert not transport.disconnecting
+        for _ in range(5):
+            assert not transport.aborted
             transport.protocol.dataReceived(b"more")
-            web.clock.advance(1)
+            web.clock.advance(LINGER / 5)
+        assert transport.aborted
+
+    def test_leaves_no_timer_behind(self) -> None:
+        web = Web()
+        half_closeable(web, GARBAGE).end()
+        assert web.clock.getDelayedCalls() == []
+
+    def test_is_not_for_tls_where_sending_cannot_be_closed_alone(self) -> None:
+        transport = half_closeable(Web(), GARBAGE, Secure())
         assert transport.disconnecting
+        assert not transport.shut
+        assert parse(transport.value()).status == 400
 
     def test_is_over_at_the_orderly_end(self) -> None:
         web = Web()

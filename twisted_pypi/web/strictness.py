@@ -27,7 +27,7 @@ from twisted_pypi.web.problems import Problem, problem_body, reason_phrase
 BODY_TIME = 30.0
 """Seconds in which the whole body of a request must come."""
 
-LINGER = 5
+LINGER = 5.0
 """Seconds for which a refused client may go on sending (and is not heard) before its connection is cut."""
 
 _NOT_A_LINE = RequestLine("-", "-", "-")
@@ -54,7 +54,7 @@ class StrictChannel(http.HTTPChannel):
     requests: list[Any]
     site: StrictSite
     _body: Body | None = None
-    _body_timer: IDelayedCall | None = None
+    _timer: IDelayedCall | None = None
     _blank = False
     _full = False
 
@@ -108,7 +108,7 @@ class StrictChannel(http.HTTPChannel):
             self._head = RequestHead()
         else:
             self.length = None  # any but 0: twisted.web goes into raw mode
-            self._body_timer = self.callLater(BODY_TIME, self._body_too_slow)  # type: ignore[no-untyped-call]
+            self._timer = self.callLater(BODY_TIME, self._body_too_slow)  # type: ignore[no-untyped-call]
 
     def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
         """Take a piece of a body; or, while a request is being answered, of what comes after it."""
@@ -128,8 +128,8 @@ class StrictChannel(http.HTTPChannel):
 
     def _end_body(self) -> None:
         self._body = None
-        if self._body_timer is not None and self._body_timer.active():
-            self._body_timer.cancel()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
 
     def _body_too_slow(self) -> None:
         self.refuse(Refused(408, f"The request's body did not come within {BODY_TIME:.0f} seconds"))
@@ -157,10 +157,12 @@ class StrictChannel(http.HTTPChannel):
         self._linger()
 
     def _linger(self) -> None:
+        transport: Any = self.transport
+        self.setTimeout(None)  # type: ignore[no-untyped-call]
+        self._timer = self.callLater(LINGER, transport.abortConnection)  # type: ignore[no-untyped-call]
         # Closed with unread bytes, a socket is reset, and the client may lose the answer (RFC 9112, 9.6).
-        if IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure():
-            self.setTimeout(LINGER)
-            self.transport.loseWriteConnection()
+        if IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure():  # type: ignore[no-untyped-call]
+            transport.loseWriteConnection()
         else:
             self.loseConnection()  # type: ignore[no-untyped-call]
 
