@@ -161,7 +161,7 @@ class StrictChannel(http.HTTPChannel):
         self.setTimeout(None)  # type: ignore[no-untyped-call]
         self._timer = self.callLater(LINGER, transport.abortConnection)  # type: ignore[no-untyped-call]
         # Closed with unread bytes, a socket is reset, and the client may lose the answer (RFC 9112, 9.6).
-        if IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure():  # type: ignore[no-untyped-call]
+        if IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure():
             transport.loseWriteConnection()
         else:
             self.loseConnection()  # type: ignore[no-untyped-call]
