@@ -77,7 +77,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
     metrics, access_log = Metrics(), _access_log(reactor, settings)
-    log = EventLog(LogLevel.levelWithName(settings.log_level))
+    log = EventLog(LogLevel.levelWithName(settings.log_level), seconds=reactor.seconds)
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
@@ -105,7 +105,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         trusted_proxy=settings.trusted_proxy,
         admin_token=settings.admin_token or "",
     )
-    site = CacheSite(ProxyResource(services), reactor)
+    site = CacheSite(ProxyResource(services), reactor, observer)
     return Parts(site, readiness, pages, files, upstream, store, (disk, catalogue, parsing), access_log)
 
 

@@ -153,3 +153,15 @@ class Served(Event):
     agent: str
     protocol: str
     complete: bool = True
+
+
+@frozen
+class RequestRefused(Event):
+    """What a client sent is no request, or one over a limit: it was answered `status` and its connection ended.
+
+    It is told as `Served` as well.
+    """
+
+    client: str
+    status: int
+    reason: str
