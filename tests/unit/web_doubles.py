@@ -124,6 +124,10 @@ class Files:
 
     result: FileAnswer | Exception
     askers: list[object] = field(factory=list)
+    hot: FileAnswer | None = None
+
+    def ready(self, route: FileRoute, asker: object) -> FileAnswer | None:
+        return self.hot
 
     async def answer(self, route: FileRoute, asker: object) -> FileAnswer:
         self.askers.append(asker)

@@ -89,6 +89,11 @@ def is_allowed(client: str, allow: Networks) -> bool:
     return not allow or client == UNIX or is_within(client, allow)
 
 
+def is_trusted(peer: str, trusted: Networks) -> bool:
+    """Whether the other end is a proxy whose forwarded headers are believed."""
+    return bool(trusted) and (peer == UNIX or is_within(peer, trusted))
+
+
 def read_ask(request: CacheRequest, trusted: Networks) -> Ask:
     """The request as a value. Never raises: `check` says what is wrong with it."""
     target = request.uri.decode("latin-1")
@@ -101,7 +106,7 @@ def read_ask(request: CacheRequest, trusted: Networks) -> Ask:
     }
     secure = request.isSecure()  # type: ignore[no-untyped-call]
     client, scheme, host = peer, "https" if secure else "http", headers.get("host", "")
-    if trusted and (peer == UNIX or is_within(peer, trusted)):
+    if is_trusted(peer, trusted):
         client = effective_client(peer, headers.get("x-forwarded-for", ""), trusted)
         scheme = _forwarded(headers, "x-forwarded-proto", scheme, re.compile("https?"))
         host = _forwarded(headers, "x-forwarded-host", host, _HOST)

@@ -20,6 +20,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from twisted_pypi.http.dates import http_date
+from twisted_pypi.web.deadlines import Sweeper, SweptChannel
+from twisted_pypi.web.repeating import RepeatingChannel, Repeats
 
 KEEP_ALIVE = 120
 """Seconds that a connection may idle: more than the 90 s that uv keeps its own."""
@@ -41,10 +43,17 @@ class CacheRequest(http.Request):
     """Whether the whole request is here and is being answered."""
 
     _refused = False
+    _whole = False
     _body_size = 0
 
     def __init__(self, channel: CacheChannel, queued: object = False) -> None:
         super().__init__(channel, parsePOSTFormSubmission=False)
+
+    @property
+    def head(self) -> bytes:
+        """All bytes of the request, where the same bytes on any connection are the same request; else b""."""
+        plain = self._whole and self.channel.persistent and not self.requestHeaders.hasHeader(b"expect")
+        return self.channel.head if plain else b""
 
     @property
     def gone(self) -> bool:
@@ -54,6 +63,7 @@ class CacheRequest(http.Request):
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         """The headers are in; `length` is the body's, None when chunked."""
         self.content = io.BytesIO()
+        self._whole = length == 0
         if length is not None and length > MAX_REQUEST_BODY:
             self._refuse()
 
@@ -91,14 +101,11 @@ class CacheRequest(http.Request):
             channel.persistent = 0
         self.startedWriting = 1
         self.chunked = int(not sized and self.clientproto == b"HTTP/1.1" and self.method != b"HEAD")
-        head = b"HTTP/1.1 %d %s\r\n%s%s%s%s\r\n" % (
-            status,
-            reason,
-            _common(int(site.reactor.seconds())),
-            lines,
-            b"" if channel.persistent else b"Connection: close\r\n",
-            b"Transfer-Encoding: chunked\r\n" if self.chunked else b"",
-        )
+        if not channel.persistent:
+            lines += b"Connection: close\r\n"
+        if self.chunked:
+            lines += b"Transfer-Encoding: chunked\r\n"
+        head = response_head(status, reason, lines, int(site.reactor.seconds()))
         self.sentLength = len(body)
         channel.writeSequence((head, body) if len(body) > _JOINED else (head + body,))
 
@@ -107,7 +114,7 @@ class CacheRequest(http.Request):
         self.transport.abortConnection()
 
 
-class CacheChannel(http.HTTPChannel):
+class CacheChannel(RepeatingChannel, SweptChannel):
     """One connection of a client."""
 
     requestFactory: Any = CacheRequest  # noqa: N815
@@ -129,7 +136,8 @@ class CacheChannel(http.HTTPChannel):
     def connectionMade(self) -> None:  # noqa: N802
         """Begin: the site takes note of the connection."""
         super().connectionMade()  # type: ignore[no-untyped-call]
-        self.site.channels.add(self)
+        self.memo = self.site.memo
+        self.site.watch(self)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: N802
         """End: the requests under way learn that their client has gone."""
@@ -138,15 +146,20 @@ class CacheChannel(http.HTTPChannel):
 
 
 class CacheSite(Site):
-    """The factory of client connections. `resource.render(request)` answers every request, whatever its path."""
+    """The factory of client connections. `resource.render(request)` answers every request, whatever its path.
+
+    `memo` answers those that it knows before they are parsed.
+    """
 
     protocol = CacheChannel  # type: ignore[assignment]
     displayTracebacks = False  # noqa: N815
     noisy = False
 
-    def __init__(self, resource: IResource, reactor: IReactorTime) -> None:
+    def __init__(self, resource: IResource, reactor: IReactorTime, memo: Repeats | None = None) -> None:
         super().__init__(resource, CacheRequest, timeout=KEEP_ALIVE, reactor=reactor)  # type: ignore[no-untyped-call]
+        self.memo = memo
         self.channels: set[CacheChannel] = set()
+        self._sweeper = Sweeper(reactor)
         self.draining = False
         self._waiters: list[Deferred[None]] = []
 
@@ -189,14 +202,25 @@ class CacheSite(Site):
             transport: Any = channel.transport
             transport.abortConnection()
 
+    def watch(self, channel: CacheChannel) -> None:
+        """The connection is open."""
+        self.channels.add(channel)
+        self._sweeper.watch(channel)
+
     def forget(self, channel: CacheChannel) -> None:
         """The connection is closed."""
         self.channels.discard(channel)
+        self._sweeper.forget(channel)
         self._tell_waiters()
 
     def _tell_waiters(self) -> None:
         while self._waiters and not self.channels:
             self._waiters.pop().callback(None)
+
+
+def response_head(status: int, reason: bytes, lines: bytes, second: int) -> bytes:
+    """The head of an answer: status line, the header `lines` (each with its CRLF) and those that every answer has."""
+    return b"HTTP/1.1 %d %s\r\n%s%s\r\n" % (status, reason, _common(second), lines)
 
 
 @lru_cache(maxsize=4)
