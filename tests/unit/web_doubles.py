@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 
 from attrs import define, field
@@ -134,6 +135,31 @@ class Files:
         if isinstance(self.result, Exception):
             raise self.result
         return self.result
+
+
+@define
+class InlineWriter:
+    """A `log_writer.Writer` that writes at once."""
+
+    error: OSError | None = None
+    failing: OSError | None = None
+    full: bool = False
+    _descriptor: int = -1
+
+    def start(self, descriptor: int) -> None:
+        self.stop()
+        self._descriptor = descriptor
+
+    def write(self, data: bytes) -> bool:
+        self.error = self.failing
+        if not self.full and not self.failing:
+            os.write(self._descriptor, data)
+        return not self.full
+
+    def stop(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 @define
