@@ -32,6 +32,7 @@ LARGEST = 128 << 10
 _JOINED = 16 << 10  # up to here a copy costs less than a second piece
 _OVERHEAD = 3000  # what an entry takes beside request and answer
 _CLIENTS = 64
+_MOST_ONCE = 16384
 
 Pieces = tuple[bytes, ...]
 
@@ -64,6 +65,7 @@ class Memo:
     allow: Networks = ()
     trusted_proxy: Networks = ()
     _hot: Lru[bytes, _Hot] = field(factory=lambda: Lru(LIMIT, _weight), init=False)
+    _once: set[int] = field(factory=set, init=False)
 
     def client_of(self, peer: str) -> str | None:
         """Who is at the other end, as events name it; None for one whose requests have to be looked at each time."""
@@ -84,7 +86,15 @@ class Memo:
         return hot.pieces
 
     def keep(self, head: bytes, ask: Ask, reply: Reply, served: Served) -> None:
-        """Remember the reply that was sent to a request with this head, and `served`, which was reported of it."""
+        """Remember the reply that was sent to a request with this head, and `served`, which was reported of it.
+
+        At its second time: of the heads that are never seen again, not much is kept.
+        """
+        if hash(head) not in self._once:
+            if len(self._once) >= _MOST_ONCE:
+                self._once.clear()
+            self._once.add(hash(head))
+            return
         # What the ordinary path took stays under the access log's resolution.
         self._put(head, ask, reply, {served.client: evolve(served, seconds=0.0)})
 

@@ -87,7 +87,8 @@ class PageReplies:
         if choice.form.placeholder:
             return None
         lines = self._lines(choice, now)
-        if none_match(ask.header("if-none-match"), choice.etag):
+        condition = ask.header("if-none-match")
+        if condition and none_match(condition, choice.etag):
             return Reply(304, lines, kind="page", provenance=answer.provenance, still=answer.still)
         body = b"" if ask.head else self.pages.ready_body(answer, choice.representation)
         return None if body is None else _whole(choice, lines, body)

@@ -8,14 +8,14 @@
 
 from __future__ import annotations
 
-import io
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, ISSLTransport
 from twisted.python.failure import Failure
 from twisted.web import http
+from twisted.web.http import BAD_REQUEST
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
@@ -29,7 +29,6 @@ KEEP_ALIVE = 120
 MAX_REQUEST_BODY = 1 << 20
 """Bytes of a request's body that are read (and dropped)."""
 
-_NO_BODY = frozenset(http.NO_BODY_CODES)
 _JOINED = 1 << 16  # up to here a copy costs less than a second write
 
 
@@ -48,6 +47,7 @@ class CacheRequest(http.Request):
 
     def __init__(self, channel: CacheChannel, queued: object = False) -> None:
         super().__init__(channel, parsePOSTFormSubmission=False)
+        channel.addresses = self.client, self.host
 
     @property
     def head(self) -> bytes:
@@ -60,9 +60,20 @@ class CacheRequest(http.Request):
         """Whether the client closed the connection. Not to be asked after `finish`."""
         return self.channel is None
 
+    def isSecure(self) -> bool:  # noqa: N802
+        """Whether the connection is encrypted."""
+        return bool(self.channel.secure)
+
+    def parseCookies(self) -> None:  # noqa: N802
+        """Nobody asks for cookies."""
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
+        """The request is complete; neither form nor query are looked at here."""
+        self.method, self.uri, self.clientproto = command, path, version
+        self.process()
+
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         """The headers are in; `length` is the body's, None when chunked."""
-        self.content = io.BytesIO()
         self._whole = length == 0
         if length is not None and length > MAX_REQUEST_BODY:
             self._refuse()
@@ -97,7 +108,7 @@ class CacheRequest(http.Request):
         channel = self.channel
         site = channel.site
         # After a request that isn't proper, what follows on the connection may not be what it seems.
-        if site.draining or status == http.BAD_REQUEST:
+        if site.draining or status == BAD_REQUEST:
             channel.persistent = 0
         self.startedWriting = 1
         self.chunked = int(not sized and self.clientproto == b"HTTP/1.1" and self.method != b"HEAD")
@@ -119,6 +130,22 @@ class CacheChannel(RepeatingChannel, SweptChannel):
 
     requestFactory: Any = CacheRequest  # noqa: N815
     site: CacheSite
+
+    addresses: tuple[Any, Any] | None = None
+    """Those of the client and of this end, once there was a request: not sooner, because of the PROXY protocol."""
+
+    @cached_property
+    def secure(self) -> bool:
+        """Whether it is encrypted."""
+        return ISSLTransport.providedBy(self.transport)
+
+    def getPeer(self) -> Any:  # noqa: N802
+        """The client's address."""
+        return self.addresses[0] if self.addresses else super().getPeer()  # type: ignore[no-untyped-call]
+
+    def getHost(self) -> Any:  # noqa: N802
+        """This end's address."""
+        return self.addresses[1] if self.addresses else super().getHost()  # type: ignore[no-untyped-call]
 
     @property
     def idle(self) -> bool:
