@@ -82,6 +82,7 @@ class Pages:
     body_errors: list[Exception] = field(factory=list)
     waiting: Deferred[None] | None = None
     as_source: bool = False
+    vouches: bool = False
     askers: list[object] = field(factory=list)
     _page: StoredPage | None = None
 
@@ -99,7 +100,13 @@ class Pages:
         if not self.hot:
             return None
         self.askers.append(asker)
-        return PageAnswer(self.page(), self.provenance)
+        page = self.page()
+        still = (lambda: self.hot and self.page() is page) if self.vouches else None
+        return PageAnswer(page, self.provenance, still=still)
+
+    def renew(self) -> None:
+        """The page is another one now."""
+        self._page = None
 
     async def answer(self, route: PageRoute, asker: object) -> PageAnswer:
         self.askers.append(asker)
