@@ -93,12 +93,14 @@ class ByteSource(Protocol):
 class PageAnswer:
     """A page to be served. Its bodies are had from `interfaces.Pages.body`.
 
-    `restricted` holds the bodies themselves, by (body, encoding), of a page that is in no store (offline).
+    `restricted` holds the bodies themselves, by (body, encoding), of a page that is in no store (offline). `still`,
+    where it is given, tells whether the same question would get this page again.
     """
 
     page: StoredPage
     provenance: Provenance
     restricted: Mapping[tuple[str, str], bytes] = field(factory=dict)
+    still: Callable[[], bool] | None = field(default=None, eq=False)
 
 
 @frozen
@@ -106,13 +108,15 @@ class FileAnswer:
     """A file to be served, at rest, growing, or (with `part`) only that piece of it passing through.
 
     `length` is of the whole file, None while unknown. `sha256` is "" while unknown. `source` is None for a HEAD; else
-    its receiver closes it. `part` is (first, last), inclusive positions of what `source` holds: its position 0 is
-    the file's `first`. `whole`: no range applies, as the client's beginning of it may be wrong.
+    its receiver closes it, unless it is the bytes themselves. `part` is (first, last), inclusive positions of what
+    `source` holds: its position 0 is the file's `first`. `whole`: no range applies, as the client's beginning of it may
+    be wrong. `still`, where it is given, tells whether the same question would get these bytes again.
     """
 
     length: int | None
     sha256: str
-    source: ByteSource | None
+    source: ByteSource | bytes | None
     provenance: Provenance
     part: tuple[int, int] | None = None
     whole: bool = False
+    still: Callable[[], bool] | None = field(default=None, eq=False)

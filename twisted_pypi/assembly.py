@@ -105,7 +105,9 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         trusted_proxy=settings.trusted_proxy,
         admin_token=settings.admin_token or "",
     )
-    site = CacheSite(ProxyResource(services), reactor, observer)
+    resource = ProxyResource(services)
+    # With debug, each request's decision is a line of the log: none is answered without being decided.
+    site = CacheSite(resource, reactor, observer, None if settings.log_level == "debug" else resource.memo)
     return Parts(site, readiness, pages, files, upstream, store, (disk, catalogue, parsing), access_log)
 
 

@@ -110,7 +110,13 @@ class FileStore(Protocol):
     """Whole, verified files by key."""
 
     def hot(self, key: str) -> StoredFile | None:
-        """The file's record, if that can be told in memory alone."""
+        """The file's record, if that can be told in memory alone: the same object until something changes."""
+
+    def hot_body(self, file: StoredFile) -> bytes | ByteSource | None:
+        """The bytes of a record that `hot` gave, if they can be had at once; None where only `open` can tell."""
+
+    def unchanged(self, file: StoredFile) -> bool:
+        """Whether bytes that `hot_body` gave for this record may still be served, by one look at the disk at most."""
 
     async def get(self, key: str) -> StoredFile | None:
         """The file's record, or None. Counts as use."""
@@ -149,6 +155,12 @@ class FileStore(Protocol):
 
 class Facts(Protocol):
     """What pages said, and who owns which name: small, durable, outliving the pages."""
+
+    def hot_links(self, key: str) -> tuple[NamedLink, ...] | None:
+        """What `links` gives, if that can be told in memory alone."""
+
+    def hot_marks(self, kind: str, subject: str) -> Mapping[str, float] | None:
+        """What `marks` gives, if that can be told in memory alone."""
 
     async def links(self, key: str) -> tuple[NamedLink, ...]:
         """What each index's pages last said of the file with this key."""
@@ -262,6 +274,9 @@ class Pages(Protocol):
 
 class Files(Protocol):
     """Caching of files, as `web` sees it."""
+
+    def ready(self, route: FileRoute, asker: Asker) -> FileAnswer | None:
+        """The answer if the file is stored and at hand: the hit that never leaves the reactor turn."""
 
     async def answer(self, route: FileRoute, asker: Asker) -> FileAnswer:
         """The file, at rest, growing or passing through. Raises `CacheError` kinds."""

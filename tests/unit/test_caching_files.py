@@ -109,6 +109,62 @@ class Sharing(FilesCase):
         self.assertEqual((second.provenance.state, self.whole(second)), (CacheState.HIT, BODY))
         self.assertEqual(len(self.upstream.requests), 1)
 
+    def test_what_is_stored_is_ready(self) -> None:
+        self.assertIsNone(self.files.ready(self.route, Asker()))
+        self.stored()
+        ready = self.files.ready(self.route, Asker(range="bytes=0-1"))
+        self.assertEqual(
+            (ready.source, ready.sha256, ready.length, ready.provenance),
+            (BODY, SHA256, len(BODY), self.successResultOf(self.ask()).provenance),
+        )
+        head = self.files.ready(self.route, Asker(head=True))
+        self.assertEqual((head.source, head.length), (None, len(BODY)))
+        self.assertIsNone(self.files.ready(self.route, Asker(range="bytes=0-1", if_range='"x"')))
+
+    def test_it_is_no_more_ready_when_its_page_announces_another(self) -> None:
+        self.stored()
+        still = self.files.ready(self.route, Asker()).still
+        self.name()
+        self.assertTrue(still())
+        self.name("other", "00" * 32)
+        self.assertTrue(still())
+        self.name(digest="00" * 32)
+        self.assertFalse(still())
+        self.assertIsNone(self.files.ready(self.route, Asker()))
+
+    def test_it_is_no_more_ready_when_it_is_gone_or_another(self) -> None:
+        self.stored()
+        still = self.files.ready(self.route, Asker()).still
+        self.successResultOf(Deferred.fromCoroutine(self.store.files.delete(URL)))
+        self.assertFalse(still())
+        self.assertIsNone(self.files.ready(self.route, Asker()))
+        self.body_of(self.stored())
+        self.assertFalse(still())
+        self.assertTrue(self.files.ready(self.route, Asker()).still())
+
+    def test_without_an_announced_digest_the_first_download_counts(self) -> None:
+        first = self.ask()
+        self.deliver(pieces())
+        self.body_of(first)
+        ready = self.files.ready(self.route, Asker())
+        self.assertEqual(ready.source, BODY)
+        self.successResultOf(Deferred.fromCoroutine(self.store.facts.mark("first main", URL, "00" * 32, float("inf"))))
+        self.assertFalse(ready.still())
+        self.assertIsNone(self.files.ready(self.route, Asker()))
+
+    def test_what_memory_cannot_tell_is_not_ready(self) -> None:
+        self.stored()
+        for what in ("hot_links", "hot_marks"):
+            with patch.object(type(self.store.facts), what, return_value=None):
+                self.assertEqual(self.files.ready(self.route, Asker()) is None, what == "hot_links")
+
+    def stored(self) -> Deferred:
+        """The file, named by its page and stored."""
+        self.name()
+        asked = self.ask()
+        self.deliver(pieces())
+        return asked
+
     def test_a_client_that_leaves_stops_nothing(self) -> None:
         self.name()
         leaving = self.ask()

@@ -123,6 +123,24 @@ class Freshness(PagesCase):
         self.assertEqual((ready.provenance.state, ready.provenance.ttl), (CacheState.HIT, 1.0))
         self.assertEqual(len(self.upstream.requests), 1)
 
+    def test_a_ready_page_is_that_while_it_is_fresh(self) -> None:
+        self.cached(b"one")
+        still = self.pages.ready(self.route, Asker()).still
+        self.clock.advance(TTL - 1)
+        self.assertTrue(still())
+        self.clock.advance(1)
+        self.assertFalse(still())
+
+    def test_a_page_that_was_purged_or_confirmed_is_another(self) -> None:
+        self.cached(b"one", etag='"v1"')
+        still = self.pages.ready(self.route, Asker()).still
+        self.successResultOf(Deferred.fromCoroutine(self.pages.expire(self.route)))
+        self.assertFalse(still())
+        self.ask()
+        self.upstream.answer(answer(304))
+        self.assertFalse(still())
+        self.assertTrue(self.pages.ready(self.route, Asker()).still())
+
     def test_an_expired_page_is_not_ready(self) -> None:
         self.cached()
         self.clock.advance(TTL)

@@ -409,3 +409,46 @@ def test_owners(store):
     now(store.facts.forget_owner("flask"))
     now(store.facts.forget_owner("flask"))
     assert now(store.facts.owner("flask")) is None
+
+
+# At hand
+
+
+def at_hand(store, file):
+    body = store.files.hot_body(file)
+    if body is None or isinstance(body, bytes):
+        return body
+    try:
+        return body.read(0, 1 << 20)
+    finally:
+        body.close()
+
+
+def test_a_files_bytes_are_at_hand_while_it_is_there(store):
+    put_file(store, b"wheel")
+    file = store.files.hot(KEY)
+    assert store.files.hot(KEY) is file
+    assert at_hand(store, file) == b"wheel"
+    assert store.files.unchanged(file)
+    put_file(store, b"other")
+    assert at_hand(store, file) is None
+    assert not store.files.unchanged(file)
+    other = store.files.hot(KEY)
+    assert at_hand(store, other) == b"other"
+    now(store.files.delete(KEY))
+    assert at_hand(store, other) is None
+    assert not store.files.unchanged(other)
+
+
+def test_facts_that_were_asked_for_are_at_hand(store):
+    link = FileLink(KEY, {"sha256": "ab"})
+    now(store.facts.record_link("main", link))
+    links = now(store.facts.links(KEY))
+    assert store.facts.hot_links(KEY) == links
+    now(store.facts.record_link("other", link))
+    assert store.facts.hot_links(KEY) != links
+    now(store.facts.mark("first", KEY, "ab", 1.0))
+    marks = now(store.facts.marks("first", KEY))
+    assert store.facts.hot_marks("first", KEY) == marks
+    now(store.facts.unmark("first", [KEY]))
+    assert not store.facts.hot_marks("first", KEY)

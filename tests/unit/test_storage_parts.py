@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from twisted_pypi.digests import Digests
+from twisted_pypi.lru import Lru
 from twisted_pypi.storage.eviction import excess, plan
-from twisted_pypi.storage.hot import Lru
 from twisted_pypi.storage.limits import GIGABYTE, Limits
 from twisted_pypi.storage.rows import Aged
 from twisted_pypi.storage.sources import BytesSource, FileSource

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,10 @@ from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 
 from twisted_pypi import events
 from twisted_pypi.answers import CacheState
-from twisted_pypi.web.access_log import FLUSH_CHARACTERS, FLUSH_SECONDS, AccessLog, access_line
+from twisted_pypi.web.access_log import FLUSH_LINES, FLUSH_SECONDS, AccessLog, access_line
 from twisted_pypi.web.event_log import REPEAT, EventLog
 from twisted_pypi.web.metrics import Metrics
-from unit.web_doubles import NOW
+from unit.web_doubles import NOW, InlineWriter
 
 SERVED = events.Served(
     client="192.0.2.7",
@@ -71,9 +70,19 @@ class TestAccessLog:
     def start(self, path: Path) -> tuple[AccessLog, Clock]:
         clock = Clock()
         clock.rightNow = NOW
-        log = AccessLog(str(path), clock)
+        log = AccessLog(str(path), clock, InlineWriter())
         log.start()
         return log, clock
+
+    def complaints(self, log: AccessLog, clock: Clock) -> list[str]:
+        """What the daemon's log says of three flushes."""
+        logged: list[dict[str, object]] = []
+        globalLogPublisher.addObserver(logged.append)
+        for _ in range(3):
+            log.observe(SERVED)
+            clock.advance(FLUSH_SECONDS)
+        globalLogPublisher.removeObserver(logged.append)
+        return [str(formatEvent(event)) for event in logged]
 
     def test_lines_are_written_within_a_second(self, path: Path) -> None:
         log, clock = self.start(path)
@@ -87,9 +96,9 @@ class TestAccessLog:
 
     def test_many_lines_are_written_at_once(self, path: Path) -> None:
         log, clock = self.start(path)
-        for _ in range(FLUSH_CHARACTERS // len(LINE) + 1):
+        for _ in range(FLUSH_LINES):
             log.observe(SERVED)
-        assert path.stat().st_size >= FLUSH_CHARACTERS
+        assert path.read_text() == LINE * FLUSH_LINES
         assert clock.getDelayedCalls() == []
         log.stop()
 
@@ -138,24 +147,39 @@ class TestAccessLog:
         with pytest.raises(OSError, match="none"):
             self.start(path / "none" / "access.log")
 
-    def test_write_errors_are_reported_once_and_drop_lines(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_lines_are_of_their_second(self, path: Path) -> None:
         log, clock = self.start(path)
-        logged: list[dict[str, object]] = []
-        globalLogPublisher.addObserver(logged.append)
+        log.observe(SERVED)
+        clock.rightNow += 1
+        log.observe(SERVED)
+        log.observe(evolve(SERVED, status=404))
+        log.stop()
+        later = LINE.replace(":37Z", ":38Z")
+        assert path.read_text() == LINE + later + later.replace(" 200 ", " 404 ")
 
-        def full(*_: object) -> int:
-            raise OSError(28, "No space left on device")
+    def test_write_errors_are_reported_once_and_drop_lines(self, path: Path) -> None:
+        log, clock = self.start(path)
+        log.writer.failing = OSError(28, "No space left on device")
+        (complaint,) = self.complaints(log, clock)
+        assert "No space left" in complaint
+        log.writer.failing = None
+        log.observe(SERVED)
+        clock.advance(FLUSH_SECONDS)
+        assert path.read_text() == LINE.replace(":37Z", ":40Z")
+        log.writer.failing = OSError(5, "again")
+        assert len(self.complaints(log, clock)) == 1
 
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "write", full)
-            for _ in range(3):
-                log.observe(SERVED)
-                clock.advance(FLUSH_SECONDS)
-        globalLogPublisher.removeObserver(logged.append)
+    def test_lines_without_room_are_reported_once(self, path: Path) -> None:
+        log, clock = self.start(path)
+        log.writer.full = True
+        assert len(self.complaints(log, clock)) == 1
+
+    def test_in_a_thread_of_its_own(self, path: Path) -> None:
+        log = AccessLog(str(path), Clock())
+        log.start()
         log.observe(SERVED)
         log.stop()
-        assert path.read_text() == LINE.replace(":37Z", ":40Z")
-        assert len([event for event in logged if "No space left" in formatEvent(event)]) == 1
+        assert path.read_text().count("\n") == 1
 
 
 URL = "https://files.example/a.whl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 
 from attrs import define, field
@@ -81,6 +82,7 @@ class Pages:
     body_errors: list[Exception] = field(factory=list)
     waiting: Deferred[None] | None = None
     as_source: bool = False
+    vouches: bool = False
     askers: list[object] = field(factory=list)
     _page: StoredPage | None = None
 
@@ -98,7 +100,13 @@ class Pages:
         if not self.hot:
             return None
         self.askers.append(asker)
-        return PageAnswer(self.page(), self.provenance)
+        page = self.page()
+        still = (lambda: self.hot and self.page() is page) if self.vouches else None
+        return PageAnswer(page, self.provenance, still=still)
+
+    def renew(self) -> None:
+        """The page is another one now."""
+        self._page = None
 
     async def answer(self, route: PageRoute, asker: object) -> PageAnswer:
         self.askers.append(asker)
@@ -124,12 +132,41 @@ class Files:
 
     result: FileAnswer | Exception
     askers: list[object] = field(factory=list)
+    hot: FileAnswer | None = None
+
+    def ready(self, route: FileRoute, asker: object) -> FileAnswer | None:
+        return self.hot
 
     async def answer(self, route: FileRoute, asker: object) -> FileAnswer:
         self.askers.append(asker)
         if isinstance(self.result, Exception):
             raise self.result
         return self.result
+
+
+@define
+class InlineWriter:
+    """A `log_writer.Writer` that writes at once."""
+
+    error: OSError | None = None
+    failing: OSError | None = None
+    full: bool = False
+    _descriptor: int = -1
+
+    def start(self, descriptor: int) -> None:
+        self.stop()
+        self._descriptor = descriptor
+
+    def write(self, data: bytes) -> bool:
+        self.error = self.failing
+        if not self.full and not self.failing:
+            os.write(self._descriptor, data)
+        return not self.full
+
+    def stop(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 @define

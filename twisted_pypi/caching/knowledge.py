@@ -61,6 +61,17 @@ class Knowledge:
         """Like `of`, from what is recorded alone: no page is read, and nothing is refused."""
         return await self._known(route, await self._said(route))
 
+    def at_hand(self, route: FileRoute) -> Known | None:
+        """Like `recorded`, if that can be told in memory alone."""
+        links = self.facts.hot_links(route.companion_of or route.key)
+        if links is None:
+            return None
+        known = _said_of(route, _first_in_order(route, links))
+        if known.hashes:
+            return known
+        first = self.facts.hot_marks(_first_of(known.index), route.key)
+        return None if first is None else _with_first(known, first)
+
     async def remember(self, file: StoredFile) -> None:
         """Nobody announced a digest of the file: what it was at its first download is what it has to be."""
         await self.facts.mark(_first_of(file.index), file.key, file.sha256, float("inf"))
@@ -75,14 +86,10 @@ class Knowledge:
             await self.pages.withhold(route.pages, known.index, route.companion_of)
 
     async def _known(self, route: FileRoute, link: NamedLink | None) -> Known:
-        if link is None:
-            known = Known(route.url, route.index or route.indexes[-1], route.path_hashes)
-        else:
-            known = _of_companion(route, link) if route.companion_of else _of_link(link)
+        known = _said_of(route, link)
         if known.hashes:
             return known
-        first = await self.facts.marks(_first_of(known.index), route.key)
-        return evolve(known, hashes={"sha256": min(first)}) if first else known
+        return _with_first(known, await self.facts.marks(_first_of(known.index), route.key))
 
     async def _link(self, route: FileRoute) -> NamedLink | None:
         link = await self._said(route)
@@ -91,10 +98,7 @@ class Knowledge:
         return link
 
     async def _said(self, route: FileRoute) -> NamedLink | None:
-        """The link of the first index in order whose page named the file."""
-        said = {named.index: named for named in await self.facts.links(route.companion_of or route.key)}
-        wanted = (route.index,) if route.index is not None else route.indexes
-        return next((said[index] for index in wanted if index in said), None)
+        return _first_in_order(route, await self.facts.links(route.companion_of or route.key))
 
     async def _link_from_page(self, route: FileRoute, client: str) -> NamedLink | None:
         if route.pages is None:
@@ -117,6 +121,23 @@ def agrees(file: StoredFile, hashes: Mapping[str, str]) -> bool | None:
 def _first_of(index: str) -> str:
     """The kind of mark (`Facts.mark`) for what the index's files were at their first download."""
     return f"first {index}"
+
+
+def _with_first(known: Known, first: Mapping[str, float]) -> Known:
+    return evolve(known, hashes={"sha256": min(first)}) if first else known
+
+
+def _first_in_order(route: FileRoute, links: tuple[NamedLink, ...]) -> NamedLink | None:
+    """The link of the first index in order whose page named the file."""
+    said = {named.index: named for named in links}
+    wanted = (route.index,) if route.index is not None else route.indexes
+    return next((said[index] for index in wanted if index in said), None)
+
+
+def _said_of(route: FileRoute, link: NamedLink | None) -> Known:
+    if link is None:
+        return Known(route.url, route.index or route.indexes[-1], route.path_hashes)
+    return _of_companion(route, link) if route.companion_of else _of_link(link)
 
 
 def _of_link(named: NamedLink) -> Known:

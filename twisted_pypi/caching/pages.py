@@ -81,7 +81,13 @@ class CachedPages:
         if source is None or page is None:
             return None
         left = self._copy_of(source, page).ttl_left
-        return PageAnswer(page, Provenance(CacheState.HIT, ttl=left)) if left > 0 else None
+        if left <= 0:
+            return None
+        return PageAnswer(page, Provenance(CacheState.HIT, ttl=left), still=partial(self._still, route, source, page))
+
+    def _still(self, route: PageRoute, source: PageSource, page: StoredPage) -> bool:
+        same = self.store.pages.hot(source.key) is page and self._owners.only(route) is source
+        return same and self._copy_of(source, page).fresh
 
     def ready_body(self, answer: PageAnswer, representation: Representation) -> bytes | None:
         """The body, if it is in memory."""

@@ -85,6 +85,7 @@ class DiskStore:
         self._evictor.stop()
         self._engine.recency.flush()
         await self._engine.tasks.settle()
+        self._files.close()
         await self.catalogue_workers.run(self._engine.catalogue.close)
         self._unlock()
 

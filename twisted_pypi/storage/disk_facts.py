@@ -10,11 +10,11 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from twisted_pypi.errors import Unavailable
+from twisted_pypi.lru import Lru
 from twisted_pypi.model import FileLink
 from twisted_pypi.records import NamedLink
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.engine import Engine
-from twisted_pypi.storage.hot import Lru
 from twisted_pypi.storage.rows import LinkRow, link_row
 
 _HOT = 8192
@@ -30,6 +30,14 @@ class DiskFacts:
     engine: Engine
     _links: Lru[str, tuple[NamedLink, ...]] = field(factory=lambda: Lru(_HOT), init=False)
     _marks: Lru[tuple[str, str], Mapping[str, float]] = field(factory=lambda: Lru(_HOT), init=False)
+
+    def hot_links(self, key: str) -> tuple[NamedLink, ...] | None:
+        """The links of this file, if that can be told in memory alone."""
+        return self._links.get(key)
+
+    def hot_marks(self, kind: str, subject: str) -> Mapping[str, float] | None:
+        """The marks of the subject, if that can be told in memory alone."""
+        return self._marks.get((kind, subject))
 
     async def links(self, key: str) -> tuple[NamedLink, ...]:
         """What each index's pages last said of the file with this key."""

@@ -11,11 +11,12 @@ from attrs import define, evolve, field
 
 from twisted_pypi.answers import ByteSource
 from twisted_pypi.digests import Digests
+from twisted_pypi.lru import Lru
 from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.digests import digests_of
 from twisted_pypi.storage.engine import Engine
-from twisted_pypi.storage.hot import Lru
+from twisted_pypi.storage.hot_bodies import HotBodies
 from twisted_pypi.storage.layout import Path, file_path
 from twisted_pypi.storage.leftovers import Leftovers
 from twisted_pypi.storage.partial import DiskPartial
@@ -42,11 +43,13 @@ class DiskFiles:
     _partials: Partials = field(init=False)
     _checks: dict[str, list[CheckedSource]] = field(factory=dict, init=False)
     _hot: Lru[str, Entry] = field(factory=lambda: Lru(_HOT), init=False)
+    _bodies: HotBodies = field(init=False)
     _locks: KeyLocks = field(factory=KeyLocks, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.leftovers = Leftovers(self.engine)
         self._partials = Partials(self.engine, self.leftovers, self._place)
+        self._bodies = HotBodies(self.engine.tree, self.engine.bodies)
 
     def hot(self, key: str) -> StoredFile | None:
         """The file's record, if that can be told in memory alone. Counts as use."""
@@ -55,6 +58,23 @@ class DiskFiles:
             return None
         self.engine.recency.used(FILE, key)
         return entry.file
+
+    def hot_body(self, file: StoredFile) -> bytes | ByteSource | None:
+        """Its bytes, if they can be had at once and nothing speaks against them; else `open` looks closer."""
+        entry = self._undoubted(file)
+        if entry is None:
+            return None
+        try:
+            body = self._bodies.get(entry)
+        except ValueError:
+            self._hot.put(file.key, evolve(entry, checked_at=0.0))  # so that `open` checks it before anything else
+            return None
+        return self._source(entry, body) if isinstance(body, int) else body
+
+    def unchanged(self, file: StoredFile) -> bool:
+        """Whether the file is still the one that was recorded, by one look at it, and no check of it is due."""
+        entry = self._undoubted(file)
+        return entry is not None and self._bodies.unchanged(entry)
 
     async def get(self, key: str) -> StoredFile | None:
         """The file's record, or None. Counts as use. One with `sha256` "" can't be opened until it is confirmed."""
@@ -94,7 +114,7 @@ class DiskFiles:
 
     def forgotten(self, key: str) -> Path:
         """The catalogue has forgotten the file, and so does the memory; where it is."""
-        self._hot.pop(key)
+        self._forget(key)
         return file_path(key)
 
     async def evict(self, key: str) -> None:
@@ -114,6 +134,23 @@ class DiskFiles:
         """
         return await self.engine.tasks.run(self._confirm(file.key, hashes))
 
+    def close(self) -> None:
+        """Give back what is kept open."""
+        self._bodies.close()
+
+    def _forget(self, key: str) -> None:
+        self._hot.pop(key)
+        self._bodies.drop(key)
+
+    def _undoubted(self, file: StoredFile) -> Entry | None:
+        """Its entry, if this very record is in memory, was confirmed, and no check is due."""
+        entry = self._hot.peek(file.key)
+        sure = entry is not None and entry.file is file and file.sha256 and self._is_checked(entry)
+        return entry if sure else None
+
+    def _is_checked(self, entry: Entry) -> bool:
+        return entry.checked_at >= max(self.distrust_before, self.engine.clock.seconds() - _WEEK)
+
     async def _entry(self, key: str) -> Entry | None:
         entry = self._hot.get(key)
         if entry is not None:
@@ -126,7 +163,7 @@ class DiskFiles:
 
     def _source(self, entry: Entry, descriptor: int) -> FileSource:
         closed = self.engine.opened(FILE, entry.key)
-        if entry.checked_at >= max(self.distrust_before, self.engine.clock.seconds() - _WEEK):
+        if self._is_checked(entry):
             return FileSource(descriptor, 0, entry.stamp.size, closed)
         source = CheckedSource(descriptor, 0, entry.stamp.size, closed)
         if entry.key in self._checks:
@@ -150,7 +187,7 @@ class DiskFiles:
         async with self._locks.hold(seen.key):
             entry = await self.engine.ask(None, Catalogue.entry, FILE, seen.key)
             if entry is None or entry.sha256 != seen.sha256:
-                self._hot.pop(seen.key)
+                self._forget(seen.key)
                 raise LookupError(f"gone or replaced: {seen.key}")
             read = await self._read(entry, ())
             if read is None:
@@ -260,7 +297,7 @@ class DiskFiles:
         await self.engine.ask(None, Catalogue.forget, [(FILE, key, None)])
 
     async def _unlink(self, key: str) -> None:
-        self._hot.pop(key)
+        self._forget(key)
         try:
             await self.engine.workers.run(self.engine.tree.remove, file_path(key))
         except OSError as error:

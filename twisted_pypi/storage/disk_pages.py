@@ -10,12 +10,12 @@ from typing import TypeVar
 from attrs import define, evolve, field
 
 from twisted_pypi.answers import ByteSource
+from twisted_pypi.lru import Lru
 from twisted_pypi.model import Document
 from twisted_pypi.records import PageMeta, Representation, StoredPage
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.disk_facts import DiskFacts
 from twisted_pypi.storage.engine import Engine
-from twisted_pypi.storage.hot import Lru
 from twisted_pypi.storage.layout import Path, page_path
 from twisted_pypi.storage.pagefile import (
     DamagedPage,
@@ -48,11 +48,7 @@ class DiskPages:
     facts: DiskFacts
     _hot: Lru[str, StoredPage] = field(factory=lambda: Lru(_RECORDS), init=False)
     _checked: Lru[tuple[int, float, str], bool] = field(factory=lambda: Lru(_RECORDS), init=False)
-    _bodies: Lru[str, bytes] = field(init=False)
     _locks: KeyLocks = field(factory=KeyLocks, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._bodies = Lru(self.engine.limits.memory, len)
 
     def hot(self, key: str) -> StoredPage | None:
         """The page, if that can be told in memory alone."""
@@ -63,7 +59,7 @@ class DiskPages:
 
     def hot_body(self, page: StoredPage, representation: Representation) -> bytes | None:
         """The body, if it is in memory."""
-        return self._bodies.get(representation.digest)
+        return self.engine.bodies.get(representation.digest)
 
     async def get(self, key: str) -> StoredPage | None:
         """The page, or None. One that is damaged is dropped and counts as None."""
@@ -125,7 +121,7 @@ class DiskPages:
             data = await self._read(key, lambda descriptor, found: read_body(descriptor, _same(found, wanted)))
             if data is None:
                 raise self._gone(key)
-            self._bodies.put(wanted.digest, data)
+            self.engine.bodies.put(wanted.digest, data)
             return data
 
     async def _large_body(self, key: str, wanted: Representation) -> FileSource:
@@ -197,7 +193,7 @@ class DiskPages:
         await self.engine.ask(None, Catalogue.record_links, meta.index, rows)
         self.facts.changed(rows)
         for digest, data in made.items():
-            self._bodies.put(digest, data)
+            self.engine.bodies.put(digest, data)
         self._hot.put(meta.key, page)
         return page
 

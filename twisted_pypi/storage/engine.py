@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from twisted_pypi.events import StoreTrouble
 from twisted_pypi.interfaces import Observer, Workers
+from twisted_pypi.lru import Lru
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.storage.recency import Recency
@@ -33,8 +34,8 @@ class Engine:
     """Directory, catalogue and threads of one disk store.
 
     `readers` counts who has an entry open, by (kind, key); `partial_bytes` is what unfinished files take,
-    `foreign_bytes` what isn't ours and was there at the start. `grown` is called when something was stored or a partial
-    file grew.
+    `foreign_bytes` what isn't ours and was there at the start. `bodies` are hot ones in memory, by their SHA-256.
+    `grown` is called when something was stored or a partial file grew.
     """
 
     tree: Tree
@@ -45,6 +46,7 @@ class Engine:
     observer: Observer
     limits: Limits
     grown: Callable[[], None] = field(default=lambda: None, init=False)
+    bodies: Lru[str, bytes] = field(init=False)
     recency: Recency = field(init=False)
     tasks: Tasks = field(factory=Tasks, init=False)
     readers: Counter[tuple[str, str]] = field(factory=Counter, init=False)
@@ -52,6 +54,7 @@ class Engine:
     foreign_bytes: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.bodies = Lru(self.limits.memory, len)
         self.recency = Recency(self.clock, lambda batch: self.tasks.run(self.ask(None, Catalogue.used, batch)))
 
     async def sql(self, method: Callable[..., T], *args: object) -> T:

@@ -29,9 +29,17 @@ class MemoryFacts:
     _owners: dict[str, str] = field(factory=dict, init=False)
     _marks: dict[tuple[str, str], dict[str, float]] = field(factory=dict, init=False)
 
+    def hot_links(self, key: str) -> tuple[NamedLink, ...]:
+        """The links of this file."""
+        return tuple(named for _, named in sorted(self._links.get(key, {}).items()))
+
+    def hot_marks(self, kind: str, subject: str) -> Mapping[str, float]:
+        """The marks of the subject."""
+        return dict(self._marks.get((kind, subject), {}))
+
     async def links(self, key: str) -> tuple[NamedLink, ...]:
         """What each index's pages last said of the file with this key, in the order of their names."""
-        return tuple(named for _, named in sorted(self._links.get(key, {}).items()))
+        return self.hot_links(key)
 
     async def record_link(self, index: str, link: FileLink) -> None:
         """Record one link outside a page. One whose URL can't be a key is left out."""
@@ -57,7 +65,7 @@ class MemoryFacts:
 
     async def marks(self, kind: str, subject: str) -> Mapping[str, float]:
         """The values of the subject, each with the time until which it counts."""
-        return dict(self._marks.get((kind, subject), {}))
+        return self.hot_marks(kind, subject)
 
     async def mark(self, kind: str, subject: str, value: str, until: float) -> None:
         """Add a value, or prolong it."""
@@ -143,6 +151,15 @@ class MemoryFiles:
     def hot(self, key: str) -> StoredFile | None:
         """The file's record."""
         return self._files[key][0] if key in self._files else None
+
+    def hot_body(self, file: StoredFile) -> bytes | None:
+        """Its bytes, unless it has gone or was replaced."""
+        held, data = self._files.get(file.key, (None, b""))
+        return data if held is file and file.sha256 else None
+
+    def unchanged(self, file: StoredFile) -> bool:
+        """Whether it is still there."""
+        return self.hot_body(file) is not None
 
     async def get(self, key: str) -> StoredFile | None:
         """The file's record, or None."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 
 import orjson
 from attrs import field, frozen
@@ -33,6 +34,10 @@ class Stamp:
         state = os.fstat(descriptor)
         return cls(state.st_size, state.st_mtime_ns, state.st_ino)
 
+    def fits(self, state: os.stat_result) -> bool:
+        """Whether this is the stamp of a file in that state."""
+        return state.st_ino == self.inode and state.st_mtime_ns == self.mtime_ns and state.st_size == self.size
+
 
 @frozen
 class Entry:
@@ -52,9 +57,9 @@ class Entry:
     used_at: float = 0.0
     checked_at: float = 0.0
 
-    @property
+    @cached_property
     def file(self) -> StoredFile:
-        """The entry as the other rooms see a file."""
+        """The entry as the other rooms see a file: one object, so that who has it can tell that nothing changed."""
         return StoredFile(
             key=self.key,
             index=self.index,

@@ -50,6 +50,10 @@ class Tree:
             raise FileNotFoundError(f"not a regular file: {'/'.join(path)}")
         return descriptor
 
+    def state(self, path: str) -> os.stat_result:
+        """What one look tells of a path (components joined with slashes). Good for comparing, not for trusting."""
+        return os.stat(path, dir_fd=self._root, follow_symlinks=False)
+
     def exists(self, path: str) -> bool:
         """Whether there is something at this path (components joined with slashes)."""
         return self._mode(path) != 0

@@ -17,9 +17,10 @@ from twisted.logger import Logger
 from twisted_pypi.events import Event, Served
 from twisted_pypi.http.dates import iso_date
 from twisted_pypi.http.escaping import escaped
+from twisted_pypi.web.log_writer import ThreadWriter, Writer
 
 FLUSH_SECONDS = 1.0
-FLUSH_CHARACTERS = 64 << 10
+FLUSH_LINES = 500
 
 _MAX_FIELD = 2000
 _log = Logger()
@@ -46,7 +47,7 @@ def _word(text: str) -> str:
     return _field(text).replace(" ", "\\x20") or "-"
 
 
-@define
+@define(eq=False)
 class AccessLog:
     """An observer of `Served` that writes to `path`, "-" for stdout.
 
@@ -56,9 +57,9 @@ class AccessLog:
 
     path: str
     clock: IReactorTime
-    _lines: list[str] = field(factory=list, init=False)
-    _size: int = field(default=0, init=False)
-    _descriptor: int = field(default=-1, init=False)
+    writer: Writer = field(factory=ThreadWriter)
+    _taken: list[tuple[Served, float]] = field(factory=list, init=False)
+    _open: bool = field(default=False, init=False)
     _flush: IDelayedCall | None = field(default=None, init=False)
     _complained: bool = field(default=False, init=False)
 
@@ -66,59 +67,67 @@ class AccessLog:
         """Open the log."""
         if self.path == "-":
             # The descriptor, not `sys.stdout`, which twistd replaces.
-            self._descriptor = os.dup(1)
+            descriptor = os.dup(1)
         else:
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self.writer.start(descriptor)
+        self._open = True
 
     def stop(self) -> None:
         """Write what is left and close. Idempotent."""
         self.flush()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._open = False
+        self.writer.stop()
 
     def reopen(self) -> None:
         """Go on in a new file of the same name (after logrotate). Keeps the old one when that can't be opened."""
         if self.path == "-":
             return
         self.flush()
-        old = self._descriptor
         try:
             self.start()
         except OSError as error:
-            self._complain(error)
-            return
-        if old >= 0:
-            os.close(old)
+            self._complain(str(error))
 
     def observe(self, event: Event) -> None:
         """Take one line for the next flush."""
         if not isinstance(event, Served):
             return
-        line = access_line(event, self.clock.seconds())
-        self._lines.append(line)
-        self._size += len(line)
-        if self._size >= FLUSH_CHARACTERS:
+        self._taken.append((event, self.clock.seconds()))
+        if len(self._taken) >= FLUSH_LINES:
             self.flush()
         elif self._flush is None:
             self._flush = self.clock.callLater(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Write the lines taken so far."""
+        """Hand over the lines taken so far."""
         if self._flush is not None and self._flush.active():
             self._flush.cancel()
         self._flush = None
-        data = "".join(self._lines).encode("ascii")
-        self._lines, self._size = [], 0
-        try:
-            while data and self._descriptor >= 0:
-                data = data[os.write(self._descriptor, data) :]
-        except OSError as error:
-            self._complain(error)
+        taken, self._taken = self._taken, []
+        if not taken or not self._open:
+            return
+        if not self.writer.write(_lines(taken).encode("ascii")):
+            self._complain("it takes no more lines")
+        elif self.writer.error is not None:
+            self._complain(str(self.writer.error))
         else:
             self._complained = False
 
-    def _complain(self, error: OSError) -> None:
+    def _complain(self, reason: str) -> None:
         if not self._complained:
             self._complained = True
-            _log.error("access log {path}: {reason}; lines are dropped", path=self.path, reason=str(error))
+            _log.error("access log {path}: {reason}; lines are dropped", path=self.path, reason=reason)
+
+
+def _lines(taken: list[tuple[Served, float]]) -> str:
+    """The lines of many answers. The same answer within the same second is the same line, which is made once."""
+    made: dict[tuple[int, int], str] = {}
+    lines = []
+    for event, now in taken:
+        key = (id(event), int(now))
+        line = made.get(key)
+        if line is None:
+            line = made[key] = access_line(event, now)
+        lines.append(line)
+    return "".join(lines)

@@ -29,6 +29,7 @@ UNIX = ""
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _TARGET = re.compile(r"/[!-\"$-~]*")  # "#" would begin a fragment, which stays with the client
+_NO_CACHE = re.compile(r"(?:^|,)\s*no-cache\s*(?:,|$)", re.IGNORECASE)
 _CONTROL = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
 
 
@@ -70,7 +71,7 @@ class Ask:
         directives = self.header("cache-control") or self.header("pragma")
         return Asker(
             client=self.client,
-            no_cache="no-cache" in [directive.strip() for directive in directives.lower().split(",")],
+            no_cache=bool(directives) and _NO_CACHE.search(directives) is not None,
             head=self.head,
             range="" if self.head else self.header("range"),
             if_range=self.header("if-range"),
@@ -89,6 +90,11 @@ def is_allowed(client: str, allow: Networks) -> bool:
     return not allow or client == UNIX or is_within(client, allow)
 
 
+def is_trusted(peer: str, trusted: Networks) -> bool:
+    """Whether the other end is a proxy whose forwarded headers are believed."""
+    return bool(trusted) and (peer == UNIX or is_within(peer, trusted))
+
+
 def read_ask(request: CacheRequest, trusted: Networks) -> Ask:
     """The request as a value. Never raises: `check` says what is wrong with it."""
     target = request.uri.decode("latin-1")
@@ -99,9 +105,8 @@ def read_ask(request: CacheRequest, trusted: Networks) -> Ask:
         name.lower().decode("ascii"): b", ".join(values).decode("latin-1")
         for name, values in request.requestHeaders.getAllRawHeaders()
     }
-    secure = request.isSecure()  # type: ignore[no-untyped-call]
-    client, scheme, host = peer, "https" if secure else "http", headers.get("host", "")
-    if trusted and (peer == UNIX or is_within(peer, trusted)):
+    client, scheme, host = peer, "https" if request.isSecure() else "http", headers.get("host", "")
+    if is_trusted(peer, trusted):
         client = effective_client(peer, headers.get("x-forwarded-for", ""), trusted)
         scheme = _forwarded(headers, "x-forwarded-proto", scheme, re.compile("https?"))
         host = _forwarded(headers, "x-forwarded-host", host, _HOST)

@@ -14,6 +14,12 @@ _CACHE_CONTROL = "public, max-age=31536000, immutable"
 _TYPE = "application/octet-stream"
 
 
+def file_at_once(files: Files, route: FileRoute, ask: Ask) -> Reply | None:
+    """The reply with a file that is at hand; None when it must be waited for."""
+    answer = files.ready(route, ask.asker())
+    return None if answer is None else reply_to(answer, ask)
+
+
 async def file_reply(files: Files, route: FileRoute, ask: Ask) -> Reply:
     """The reply to a request for a file. Raises `CacheError` kinds."""
     return reply_to(await files.answer(route, ask.asker()), ask)
@@ -53,7 +59,9 @@ def _whole(answer: FileAnswer, lines: bytes) -> Reply:
     length = answer.length
     lines += header_lines(("Content-Type", _TYPE), *([] if length is None else [("Content-Length", str(length))]))
     body = _window(answer, 0, None if length is None else length - 1)
-    return Reply(200, lines, body, kind="file", provenance=answer.provenance, sized=length is not None)
+    return Reply(
+        200, lines, body, kind="file", provenance=answer.provenance, sized=length is not None, still=answer.still
+    )
 
 
 def _partial(answer: FileAnswer, lines: bytes, part: Part, offset: int) -> Reply:
@@ -65,7 +73,7 @@ def _partial(answer: FileAnswer, lines: bytes, part: Part, offset: int) -> Reply
         ("Content-Length", str(part.last - part.first + 1)),
     )
     body = _window(answer, part.first - offset, part.last - offset)
-    return Reply(206, lines, body, kind="file", provenance=answer.provenance)
+    return Reply(206, lines, body, kind="file", provenance=answer.provenance, still=answer.still)
 
 
 def _unsatisfied_lines(answer: FileAnswer) -> bytes:
@@ -77,10 +85,15 @@ def _unsatisfied_lines(answer: FileAnswer) -> bytes:
 
 
 def _window(answer: FileAnswer, first: int, last: int | None) -> bytes | Window:
-    return b"" if answer.source is None else Window(answer.source, first, last)
+    source = answer.source
+    if source is None:
+        return b""
+    if isinstance(source, bytes):
+        return source if last is None or last - first + 1 == len(source) else source[first : last + 1]
+    return Window(source, first, last)
 
 
 def _without_body(answer: FileAnswer, status: int, lines: bytes) -> Reply:
-    if answer.source is not None:
+    if answer.source is not None and not isinstance(answer.source, bytes):
         answer.source.close()
-    return Reply(status, lines, kind="file", provenance=answer.provenance)
+    return Reply(status, lines, kind="file", provenance=answer.provenance, still=answer.still)

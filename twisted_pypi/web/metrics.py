@@ -8,6 +8,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from twisted_pypi import events
+from twisted_pypi.answers import CacheState
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _MAX_ORIGINS = 200  # pages can name any number of hosts
@@ -40,7 +41,7 @@ class Metrics:
             "pypicache_upstream_seconds", "From request to upstream's headers", ["kind"],
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
-        self._served: dict[tuple[str, str, int], Counter] = {}
+        self._served: dict[tuple[CacheState | None, str, int], list[int]] = {}
         self._origins: set[str] = set()
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.Served: self._on_served,
@@ -66,10 +67,12 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""
+        self._settle()
         return generate_latest(self.registry)
 
     def requests_by_state(self) -> dict[str, int]:
         """How many requests were answered, by cache state ("NONE" for those of our own), for the status page."""
+        self._settle()
         totals: dict[str, int] = {}
         for family in self._requests.collect():
             for sample in family.samples:
@@ -79,15 +82,21 @@ class Metrics:
         return totals
 
     def _on_served(self, event: events.Served) -> None:
-        key = (event.state.value if event.state else "NONE", event.kind, event.status)
-        child = self._served.get(key)
-        if child is None:  # the library's own look-up costs more than the counting
-            child = self._served[key] = self._requests.labels(*key)
-        child.inc()
-        if event.size:
-            self._sent.inc(event.size)
+        # Put into the library's counters when somebody looks: with its locks, each costs as much as all of this.
+        key = (event.state, event.kind, event.status)
+        tally = self._served.get(key)
+        if tally is None:
+            tally = self._served[key] = [0, 0]
+        tally[0] += 1
+        tally[1] += event.size
         if not event.complete:
             self._aborted.labels(event.kind).inc()
+
+    def _settle(self) -> None:
+        for (state, kind, status), (count, size) in self._served.items():
+            self._requests.labels(state.value if state else "NONE", kind, status).inc(count)
+            self._sent.inc(size)
+        self._served.clear()
 
     def _on_fetch_done(self, event: events.FetchDone) -> None:
         self._latency.labels(_kind(event.file)).observe(event.seconds)

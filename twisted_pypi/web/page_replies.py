@@ -87,8 +87,9 @@ class PageReplies:
         if choice.form.placeholder:
             return None
         lines = self._lines(choice, now)
-        if none_match(ask.header("if-none-match"), choice.etag):
-            return Reply(304, lines, kind="page", provenance=answer.provenance)
+        condition = ask.header("if-none-match")
+        if condition and none_match(condition, choice.etag):
+            return Reply(304, lines, kind="page", provenance=answer.provenance, still=answer.still)
         body = b"" if ask.head else self.pages.ready_body(answer, choice.representation)
         return None if body is None else _whole(choice, lines, body)
 
@@ -163,7 +164,8 @@ def _choose(route: PageRoute, ask: Ask, answer: PageAnswer) -> _Choice:
 def _whole(choice: _Choice, lines: bytes, body: bytes | Window) -> Reply:
     representation = choice.representation
     content = _content_lines(choice.form.content_type, representation.encoding, representation.length)
-    return Reply(200, lines + content, body, kind="page", provenance=choice.answer.provenance)
+    answer = choice.answer
+    return Reply(200, lines + content, body, kind="page", provenance=answer.provenance, still=answer.still)
 
 
 def _validator_lines(answer: PageAnswer, etag: str, scope: str) -> bytes:

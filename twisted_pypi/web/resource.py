@@ -21,7 +21,8 @@ from twisted_pypi.interfaces import Files, Mount, Observer, Pages, Workers
 from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
 from twisted_pypi.web.admin import ADMIN_PATH, AdminPolicy, is_admin, purge_reply, status_reply
 from twisted_pypi.web.clients import Ask, Networks, check, is_allowed, read_ask
-from twisted_pypi.web.file_replies import file_reply
+from twisted_pypi.web.file_replies import file_at_once, file_reply
+from twisted_pypi.web.memo import Memo
 from twisted_pypi.web.page_replies import PageReplies, base_of
 from twisted_pypi.web.problems import Problem
 from twisted_pypi.web.responding import Exchange, Reply, simple_reply
@@ -78,6 +79,7 @@ class ProxyResource(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._services = services
         self._pages = PageReplies(services.pages, services.workers, services.base_url, services.prefix)
+        self.memo = Memo(self._at_hand, services.observer, services.clock, services.allow, services.trusted_proxy)
         self._policy = AdminPolicy(
             services.admin_token, open_to_loopback=not (services.base_url or services.trusted_proxy)
         )
@@ -86,7 +88,8 @@ class ProxyResource(Resource):
         """Answer, now or later. Never raises."""
         services = self._services
         ask = read_ask(request, services.trusted_proxy)
-        exchange = Exchange(request, ask, services.clock.seconds(), services.clock, services.observer)
+        clock = services.clock
+        exchange = Exchange(request, ask, clock.seconds(), clock, services.observer, self.memo.keep)
         try:
             answer = self._answer(ask)
         except Exception as error:
@@ -97,6 +100,14 @@ class ProxyResource(Resource):
         else:
             exchange.wait(answer)
         return NOT_DONE_YET
+
+    def _at_hand(self, ask: Ask) -> Reply | None:
+        """The reply, if nothing has to be waited for. Raises `CacheError` kinds."""
+        answer = self._answer(ask)
+        if isinstance(answer, Reply):
+            return answer
+        answer.close()
+        return None
 
     def _answer(self, ask: Ask) -> Answer:
         services = self._services
@@ -151,7 +162,8 @@ class ProxyResource(Resource):
         if isinstance(route, Redirect):
             return _redirect(_with_query(_within_prefix(self._services.prefix, route.location), ask))
         if isinstance(route, FileRoute):
-            return file_reply(self._services.files, route, ask)
+            files = self._services.files
+            return file_at_once(files, route, ask) or file_reply(files, route, ask)
         return self._page(ask, route)
 
     def _page(self, ask: Ask, route: PageRoute) -> Answer:

@@ -5,10 +5,10 @@ Whatever decides an answer hands up a `Reply`; `Exchange` sends it and reports `
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -42,7 +42,8 @@ class Reply:
     """An answer. Whoever sends it closes the source of a `Window`.
 
     `lines` are ready-made header lines. `sized` is False when the length of a `Window` isn't known yet. `kind` says
-    for metrics what was asked for: page, file, redirect, health, admin, error.
+    for metrics what was asked for: page, file, redirect, health, admin, error. `still`, where it is given, tells
+    whether the same request would get the same reply again within this second.
     """
 
     status: int
@@ -52,6 +53,7 @@ class Reply:
     provenance: Provenance | None = None
     reason: bytes = b""
     sized: bool = True
+    still: Callable[[], bool] | None = field(default=None, eq=False)
 
 
 def header_lines(*pairs: tuple[str, str]) -> bytes:
@@ -86,15 +88,28 @@ def problem_reply(error: BaseException, accept: str) -> Reply:
     return evolve(reply, lines=lines, reason=reason_phrase(problem.reason), provenance=provenance)
 
 
+def reason_of(reply: Reply) -> bytes:
+    """Its reason phrase."""
+    return reply.reason or RESPONSES.get(reply.status, b"")
+
+
+Keep = Callable[[bytes, Ask, Reply, Served], None]
+"""Is told the bytes of a request, the request, the reply that it got, and what was reported of it."""
+
+
 @define
 class Exchange:
-    """One request under way, from `began` (seconds since the epoch) to its one answer."""
+    """One request under way, from `began` (seconds since the epoch) to its one answer.
+
+    `keep` is told of replies that the same bytes would get again.
+    """
 
     request: CacheRequest
     ask: Ask
     began: float
     clock: IReactorTime
     observer: Observer
+    keep: Keep
 
     def wait(self, answer: Coroutine[Deferred[Any], Any, Reply]) -> None:
         """Answer later. A client that leaves meanwhile cancels the coroutine."""
@@ -122,13 +137,15 @@ class Exchange:
         self._begin(reply, b"" if self.ask.head or isinstance(body, Window) else body)
         if isinstance(body, Window):
             self._stream(reply, body)
-        else:
-            request.finish()  # type: ignore[no-untyped-call]
-            self._report(reply, reply.status, request.sentLength, complete=True)
+            return
+        head = request.head if reply.still is not None else b""
+        request.finish()  # type: ignore[no-untyped-call]
+        served = self._report(reply, reply.status, request.sentLength, complete=True)
+        if head:
+            self.keep(head, self.ask, reply, served)
 
     def _begin(self, reply: Reply, body: bytes) -> None:
-        reason = reply.reason or RESPONSES.get(reply.status, b"")
-        self.request.begin(reply.status, reason, reply.lines, body, sized=reply.sized)
+        self.request.begin(reply.status, reason_of(reply), reply.lines, body, sized=reply.sized)
 
     def _stream(self, reply: Reply, window: Window) -> None:
         def done(size: int, complete: bool) -> None:
@@ -148,25 +165,25 @@ class Exchange:
         problem_of(failure.value)  # for its log line: the head may be out already
         self.request.abort()
 
-    def _report(self, reply: Reply, status: int, size: int, *, complete: bool) -> None:
+    def _report(self, reply: Reply, status: int, size: int, *, complete: bool) -> Served:
         ask, provenance = self.ask, reply.provenance
-        self.observer(
-            Served(
-                client=ask.client,
-                method=ask.method,
-                target=ask.path,
-                host=ask.host,
-                status=status,
-                size=size,
-                state=provenance.state if provenance else None,
-                kind=reply.kind,
-                upstream_seconds=provenance.upstream_seconds if provenance else None,
-                seconds=self.clock.seconds() - self.began,
-                agent=ask.header("user-agent"),
-                protocol=ask.protocol,
-                complete=complete,
-            )
+        served = Served(
+            client=ask.client,
+            method=ask.method,
+            target=ask.path,
+            host=ask.host,
+            status=status,
+            size=size,
+            state=provenance.state if provenance else None,
+            kind=reply.kind,
+            upstream_seconds=provenance.upstream_seconds if provenance else None,
+            seconds=self.clock.seconds() - self.began,
+            agent=ask.header("user-agent"),
+            protocol=ask.protocol,
+            complete=complete,
         )
+        self.observer(served)
+        return served
 
 
 def _close(body: bytes | Window) -> None:

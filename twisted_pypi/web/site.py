@@ -7,26 +7,26 @@
 
 from __future__ import annotations
 
-import io
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
+from twisted.web.http import BAD_REQUEST
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from twisted_pypi.http.dates import http_date
 from twisted_pypi.interfaces import Observer
-from twisted_pypi.web.strictness import StrictChannel
+from twisted_pypi.web.deadlines import Sweeper, SweptChannel
+from twisted_pypi.web.repeating import RepeatingChannel, Repeats
 
 KEEP_ALIVE = 120
 """Seconds that a connection may idle: more than the 90 s that uv keeps its own."""
 
-_NO_BODY = frozenset(http.NO_BODY_CODES)
 _JOINED = 1 << 16  # up to here a copy costs less than a second write
 
 
@@ -39,17 +39,38 @@ class CacheRequest(http.Request):
     received = False
     """Whether the whole request is here and is being answered."""
 
+    _whole = False
+
     def __init__(self, channel: CacheChannel, queued: object = False) -> None:
         super().__init__(channel, parsePOSTFormSubmission=False)
+        channel.addresses = self.client, self.host
+
+    @property
+    def head(self) -> bytes:
+        """All bytes of the request, where the same bytes on any connection are the same request; else b""."""
+        plain = self._whole and self.channel.persistent and not self.requestHeaders.hasHeader(b"expect")
+        return self.channel.head if plain else b""
 
     @property
     def gone(self) -> bool:
         """Whether the client closed the connection. Not to be asked after `finish`."""
         return self.channel is None
 
+    def isSecure(self) -> bool:  # noqa: N802
+        """Whether the connection is encrypted."""
+        return bool(self.channel.secure)
+
+    def parseCookies(self) -> None:  # noqa: N802
+        """Nobody asks for cookies."""
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
+        """The request is complete; neither form nor query are looked at here."""
+        self.method, self.uri, self.clientproto = command, path, version
+        self.process()
+
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         """The headers are in. The channel drops the body: there is never any content."""
-        self.content = io.BytesIO()
+        self._whole = not self.channel.has_body
 
     def process(self) -> None:
         """The request is complete: hand it to the site's resource."""
@@ -65,18 +86,15 @@ class CacheRequest(http.Request):
         channel = self.channel
         site = channel.site
         # After a request that isn't proper, what follows on the connection may not be what it seems.
-        if site.draining or status == http.BAD_REQUEST:
+        if site.draining or status == BAD_REQUEST:
             channel.persistent = 0
         self.startedWriting = 1
         self.chunked = int(not sized and self.clientproto == b"HTTP/1.1" and self.method != b"HEAD")
-        head = b"HTTP/1.1 %d %s\r\n%s%s%s%s\r\n" % (
-            status,
-            reason,
-            site.common_lines(),
-            lines,
-            b"" if channel.persistent else b"Connection: close\r\n",
-            b"Transfer-Encoding: chunked\r\n" if self.chunked else b"",
-        )
+        if not channel.persistent:
+            lines += b"Connection: close\r\n"
+        if self.chunked:
+            lines += b"Transfer-Encoding: chunked\r\n"
+        head = response_head(status, reason, lines, int(site.reactor.seconds()))
         self.sentLength = len(body)
         channel.writeSequence((head, body) if len(body) > _JOINED else (head + body,))
 
@@ -85,16 +103,33 @@ class CacheRequest(http.Request):
         self.transport.abortConnection()
 
 
-class CacheChannel(StrictChannel):
+class CacheChannel(RepeatingChannel, SweptChannel):
     """One connection of a client."""
 
     requestFactory: Any = CacheRequest  # noqa: N815
     site: CacheSite
 
+    addresses: tuple[Any, Any] | None = None
+    """Those of the client and of this end, once there was a request: not sooner, because of the PROXY protocol."""
+
+    @cached_property
+    def secure(self) -> bool:
+        """Whether it is encrypted."""
+        return ISSLTransport.providedBy(self.transport)
+
+    def getPeer(self) -> Any:  # noqa: N802
+        """The client's address."""
+        return self.addresses[0] if self.addresses else super().getPeer()  # type: ignore[no-untyped-call]
+
+    def getHost(self) -> Any:  # noqa: N802
+        """This end's address."""
+        return self.addresses[1] if self.addresses else super().getHost()  # type: ignore[no-untyped-call]
+
     def connectionMade(self) -> None:  # noqa: N802
         """Begin: the site takes note of the connection."""
         super().connectionMade()  # type: ignore[no-untyped-call]
-        self.site.channels.add(self)
+        self.memo = self.site.memo
+        self.site.watch(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         """End: the requests under way learn that their client has gone."""
@@ -103,16 +138,23 @@ class CacheChannel(StrictChannel):
 
 
 class CacheSite(Site):
-    """The factory of client connections. `resource.render(request)` answers every request, whatever its path."""
+    """The factory of client connections. `resource.render(request)` answers every request, whatever its path.
+
+    `memo` answers those that it knows before they are parsed.
+    """
 
     protocol = CacheChannel  # type: ignore[assignment]
     displayTracebacks = False  # noqa: N815
     noisy = False
 
-    def __init__(self, resource: IResource, reactor: IReactorTime, observer: Observer) -> None:
+    def __init__(
+        self, resource: IResource, reactor: IReactorTime, observer: Observer, memo: Repeats | None = None
+    ) -> None:
         super().__init__(resource, CacheRequest, timeout=KEEP_ALIVE, reactor=reactor)  # type: ignore[no-untyped-call]
         self.observer = observer
+        self.memo = memo
         self.channels: set[CacheChannel] = set()
+        self._sweeper = Sweeper(reactor)
         self.draining = False
         self._waiters: list[Deferred[None]] = []
 
@@ -159,14 +201,25 @@ class CacheSite(Site):
             transport: Any = channel.transport
             transport.abortConnection()
 
+    def watch(self, channel: CacheChannel) -> None:
+        """The connection is open."""
+        self.channels.add(channel)
+        self._sweeper.watch(channel)
+
     def forget(self, channel: CacheChannel) -> None:
         """The connection is closed."""
         self.channels.discard(channel)
+        self._sweeper.forget(channel)
         self._tell_waiters()
 
     def _tell_waiters(self) -> None:
         while self._waiters and not self.channels:
             self._waiters.pop().callback(None)
+
+
+def response_head(status: int, reason: bytes, lines: bytes, second: int) -> bytes:
+    """The head of an answer: status line, the header `lines` (each with its CRLF) and those that every answer has."""
+    return b"HTTP/1.1 %d %s\r\n%s%s\r\n" % (status, reason, _common(second), lines)
 
 
 @lru_cache(maxsize=4)

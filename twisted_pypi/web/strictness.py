@@ -67,6 +67,11 @@ class StrictChannel(http.HTTPChannel):
         """Whether nothing is being answered."""
         return not any(request.received for request in self.requests)
 
+    @property
+    def has_body(self) -> bool:
+        """Whether the head that was read last announces a body."""
+        return self._body is not None
+
     def lineReceived(self, line: bytes) -> None:  # noqa: N802
         """Take a line up to its line feed."""
         try:

@@ -1,4 +1,4 @@
-"""What is kept in memory: least recently used goes first, within a bound."""
+"""A mapping within a bound: what was used least recently goes first."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ def _one(value: object) -> int:
     return 1
 
 
+def _nothing(value: object) -> None:
+    pass
+
+
 @define
 class Lru(Generic[K, V]):
-    """A mapping whose values weigh no more than `limit` together; `weigh` tells what one weighs (1 each by default)."""
+    """A mapping whose values weigh no more than `limit` together; `weigh` tells what one weighs (1 each by default).
+
+    `dropped` is told each value that had to go for others.
+    """
 
     limit: int
     weigh: Callable[[V], int] = _one
+    dropped: Callable[[V], None] = _nothing
     weight: int = field(default=0, init=False)
     _items: OrderedDict[K, V] = field(factory=OrderedDict, init=False)
 
@@ -44,12 +52,20 @@ class Lru(Generic[K, V]):
         self.pop(key)
         weight = self.weigh(value)
         if weight > self.limit:
+            self.dropped(value)
             return
         self._items[key] = value
         self.weight += weight
         while self.weight > self.limit:
             _, dropped = self._items.popitem(last=False)
             self.weight -= self.weigh(dropped)
+            self.dropped(dropped)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        while self._items:
+            self.dropped(self._items.popitem()[1])
+        self.weight = 0
 
     def pop(self, key: K) -> V | None:
         """Forget the key; what was there."""
