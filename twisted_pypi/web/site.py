@@ -124,7 +124,14 @@ class CacheChannel(http.HTTPChannel):
             reason = b"431 Request Header Fields Too Large" if self.requests else b"414 URI Too Long"
             head = b"HTTP/1.1 %s\r\n%sContent-Length: 0\r\nConnection: close\r\n\r\n"
             self.write(head % (reason, _common(int(self.site.reactor.seconds()))))  # type: ignore[no-untyped-call]
-        self.loseConnection()  # type: ignore[no-untyped-call]
+        self.loseConnection()
+
+    def loseConnection(self) -> None:  # noqa: N802
+        """Close it, after the answer that is being sent if there is one: cut short it might look whole."""
+        if self.requests and self.requests[0].startedWriting:
+            self.persistent = 0
+        else:
+            super().loseConnection()  # type: ignore[no-untyped-call]
 
     def connectionMade(self) -> None:  # noqa: N802
         """Begin: the site takes note of the connection."""
@@ -174,7 +181,7 @@ class CacheSite(Site):
         for channel in tuple(self.channels):
             channel.persistent = 0
             if channel.idle:
-                channel.loseConnection()  # type: ignore[no-untyped-call]
+                channel.loseConnection()
 
     def when_closed(self) -> Deferred[None]:
         """Fires when there is no connection (any more)."""
