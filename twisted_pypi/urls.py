@@ -6,6 +6,7 @@ A key is the canonical form of a URL without query and fragment: two spellings o
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 from attrs import frozen
@@ -60,8 +61,17 @@ def _canonical_segment(segment: str) -> str:
     return quote(raw, safe="~!$&'()*,;=:@")
 
 
+# Most URLs that a page names are their own keys already, and a page may name thousands.
+_KEY = re.compile(
+    r"https?://[a-z0-9](?:[a-z0-9.-]{0,60}[a-z0-9])?(?::(?!80/|443/)(?:[1-9]\d{0,3}|[1-5]\d{4}))?"
+    r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+"
+)
+
+
 def key_of(url: str) -> str:
     """The key of an absolute http(s) URL. Raises `ValueError` if it is none, or its path isn't usable."""
+    if _KEY.fullmatch(url):
+        return url
     return f"{origin_of(url)}{canonical_path(urlsplit(url).path) or '/'}"
 
 
