@@ -47,8 +47,8 @@ class Connection(ProtocolWrapper):
 
     def makeConnection(self, transport: Any) -> None:  # noqa: N802
         """The TCP connection is there."""
-        if not ISSLTransport.providedBy(transport):
-            transport.bufferSize = READ_BUFFER
+        below = transport.transport if ISSLTransport.providedBy(transport) else transport
+        below.bufferSize = READ_BUFFER
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def handshakeCompleted(self) -> None:  # noqa: N802

@@ -22,8 +22,8 @@ from twisted.internet.tcp import Port, Server
 PER_TURN = 2 << 20
 """Bytes of a file that are sent in one turn of the reactor, at most: then other connections have theirs.
 
-As nginx's `sendfile_max_chunk`. The more goes into the socket's buffer at once, the fewer times the client's side has to
-be woken: eight clients at 256 KiB a turn cost half as much again."""
+As nginx's `sendfile_max_chunk`. The more goes into the socket's buffer at once, the fewer times the client's side has
+to be woken: eight clients at 256 KiB a turn cost half as much again."""
 
 _COPIED = 128 << 10
 _BUSY = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ENOBUFS})
