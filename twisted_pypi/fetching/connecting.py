@@ -47,7 +47,9 @@ class Connection(ProtocolWrapper):
 
     def makeConnection(self, transport: Any) -> None:  # noqa: N802
         """The TCP connection is there."""
-        below = transport.transport if ISSLTransport.providedBy(transport) else transport
+        below: Any = transport
+        if ISSLTransport.providedBy(transport):
+            below = below.transport
         below.bufferSize = READ_BUFFER
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
