@@ -60,6 +60,15 @@ class Provenance:
     parent: str = ""
 
 
+@frozen
+class Extent:
+    """`size` bytes that lie in an open file, from its position `offset`: for sendfile(2)."""
+
+    fileno: int
+    offset: int
+    size: int
+
+
 class ByteSource(Protocol):
     """Bytes that `web` sends: at rest, growing, or passing through.
 
@@ -81,6 +90,12 @@ class ByteSource(Protocol):
 
     def read(self, position: int, limit: int) -> bytes:
         """Up to `limit` bytes from `position`; empty when none are there (yet). Never blocks on the network."""
+
+    def extent(self, position: int) -> Extent | None:
+        """Where what `read` would give from `position` lies, none of it perhaps (yet); None: in no file.
+
+        The descriptor is good until the next call of any of these. What lies before `position` isn't needed again.
+        """
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Call `changed` whenever more can be read, or `finished` or `failure` changed. One subscriber."""

@@ -29,6 +29,10 @@ class Workers(Protocol):
 class Reader(Protocol):
     """Reads a file that grows."""
 
+    @property
+    def fileno(self) -> int | None:
+        """Its descriptor, good until `close`; None when it is in no file."""
+
     def __call__(self, position: int, limit: int) -> bytes:
         """Up to `limit` bytes from `position`; empty when none are there (yet)."""
 

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.settings import Settings
+from twisted_pypi.web import transport
 
 BACKLOG = 1024
 
@@ -32,13 +33,13 @@ class Listeners:
         """Bind all of them. Raises `ConfigError` that names the option; what was bound is released by `close`."""
         if self.settings.listen:
             for description in self.settings.listen:
-                self._ports.append(self._from_endpoint(description, factory))
+                self._add(self._from_endpoint(description, factory), factory)
             return
         try:
             port = self.reactor.listenTCP(self.settings.port, factory, BACKLOG, self.settings.interface)
         except CannotListenError as error:
             raise ConfigError("--port", str(error.socketError)) from None
-        self._ports.append(port)
+        self._add(port, factory)
 
     def addresses(self) -> list[str]:
         """What is listened on, for people: index URLs for TCP, else as Twisted describes it."""
@@ -53,6 +54,10 @@ class Listeners:
         """Listen no more."""
         while self._ports:
             await maybeDeferred(self._ports.pop().stopListening)
+
+    def _add(self, port: IListeningPort, factory: IProtocolFactory) -> None:
+        transport.use_on(port, factory)
+        self._ports.append(port)
 
     def _from_endpoint(self, description: str, factory: IProtocolFactory) -> IListeningPort:
         """Unlike `StreamServerEndpointService`, which swallows them, this raises what goes wrong."""

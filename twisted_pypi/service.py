@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted_pypi import __version__
 from twisted_pypi.assembly import assemble
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
 from twisted_pypi.settings import Settings
 from twisted_pypi.signals import Signals
@@ -89,6 +90,7 @@ class PypiCache(Service):
     def startService(self) -> None:  # noqa: N802
         """Begin threads, store and logs."""
         super().startService()  # type: ignore[no-untyped-call]
+        never_stall()
         Factory.noisy = False  # a line for each connection to an upstream
         raise_descriptor_limit()
         Signals(self._reactor, self._end, self._reopen_logs).install()

@@ -77,8 +77,17 @@ def is_ambiguous(path: str) -> bool:
     return False
 
 
+# Most URLs that a page names are their own keys already, and a page may name thousands.
+_KEY = re.compile(
+    r"https?://[a-z0-9](?:[a-z0-9.-]{0,60}[a-z0-9])?(?::(?!80/|443/)(?:[1-9]\d{0,3}|[1-5]\d{4}))?"
+    r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+"
+)
+
+
 def key_of(url: str) -> str:
     """The key of an absolute http(s) URL. Raises `ValueError` if it is none, or its path isn't usable."""
+    if _KEY.fullmatch(url):
+        return url
     return f"{origin_of(url)}{canonical_path(urlsplit(url).path) or '/'}"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import URI
@@ -30,6 +32,13 @@ class ConnectionTests(SynchronousTestCase):
 
     def test_reads_much_at_once(self) -> None:
         assert self.transport.bufferSize == READ_BUFFER
+
+    def test_reads_much_at_once_below_tls_too(self) -> None:
+        transport, wrapping = StringTransport(), WrappingFactory(Factory.forProtocol(Protocol))
+        wrapping.protocol = Connection
+        tls = TLSMemoryBIOFactory(optionsForClientTLS("index.example"), True, wrapping)
+        tls.buildProtocol(None).makeConnection(transport)
+        assert transport.bufferSize == READ_BUFFER
 
     def test_secured_before_and_after_being_asked(self) -> None:
         asking = self.connection.secured()

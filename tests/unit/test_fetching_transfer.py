@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pypi.answers import ByteSource
+from twisted_pypi.answers import ByteSource, Extent
 from twisted_pypi.digests import Digests
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import Event, IntegrityFailed
@@ -30,7 +30,9 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class MemoryPartial:
-    """A partial file in memory."""
+    """A partial file in memory, of which `fileno` may pretend that it is on disk."""
+
+    fileno: int | None = None
 
     def __init__(self, full_at: int | None = None) -> None:
         self.data = bytearray()
@@ -54,7 +56,9 @@ class MemoryPartial:
         return hashlib.new(algorithm, self.data + self.passed).hexdigest()
 
     def reader(self) -> MemoryReader:
-        return MemoryReader(self.data)
+        reader = MemoryReader(self.data)
+        reader.fileno = self.fileno
+        return reader
 
     async def digest(self, data: bytes) -> None:
         self.passed += data
@@ -216,6 +220,40 @@ class TransferTests(SynchronousTestCase):
         assert (result.size, result.verified, str(self.transfer.unstored)) == (len(content), True, str(FULL))
         assert got == [content] * 3
         assert all(source.finished for source in sources)
+
+    def test_who_sends_from_the_disk_goes_on_in_the_window_when_it_is_full(self) -> None:
+        content = self.full()
+        self.transfer.partial.fileno = 7
+        slow, sent = self.transfer.source(), 0
+        assert slow.extent(0) == Extent(7, 0, self.transfer.available)
+        rest = b""
+        for at in range(50_000, len(content), PIECE):
+            self.body.send(content[at : at + PIECE])
+            while (extent := slow.extent(sent)) and extent.size:
+                assert extent.offset == sent
+                sent += min(extent.size, 5000)
+            if extent is None:
+                assert sent == self.partial.size
+                rest += everything(slow, sent + len(rest))
+        self.body.end()
+        assert content[:sent] + rest + everything(slow, sent + len(rest)) == content
+        assert self.successResultOf(self.receiving).verified
+
+    def test_the_end_of_what_grows_on_disk_is_held_back(self) -> None:
+        self.begin({"sha256": SHA256})
+        self.partial.fileno = 7
+        source = self.transfer.source()
+        self.body.send(CONTENT)
+        assert source.extent(0) == Extent(7, 0, len(CONTENT) - HOLD_BACK)
+        assert source.extent(len(CONTENT)) == Extent(7, len(CONTENT), 0)
+        self.body.end()
+        assert source.extent(10) == Extent(7, 10, len(CONTENT) - 10)
+        source.close()
+        assert source.extent(10) is None
+
+    def test_what_grows_in_memory_lies_in_no_file(self) -> None:
+        self.begin()
+        assert self.transfer.source().extent(0) is None
 
     def test_who_waits_for_a_range_further_on_holds_nobody_back_when_the_disk_is_full(self) -> None:
         content = self.full()

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
+from twisted_pypi.answers import Extent
 from twisted_pypi.digests import Digests
 from twisted_pypi.lru import Lru
 from twisted_pypi.storage.eviction import excess, plan
 from twisted_pypi.storage.limits import GIGABYTE, Limits
 from twisted_pypi.storage.rows import Aged
-from twisted_pypi.storage.sources import BytesSource, FileSource
+from twisted_pypi.storage.sources import HOLD_BACK, BytesSource, CheckedSource, FileSource
 from twisted_pypi.storage.tasks import KeyLocks
 
 
@@ -109,6 +110,24 @@ def test_a_source_at_rest_is_whole(source):
     assert source.read(10, 5) == b""
     source.close()
     source.close()
+
+
+def test_where_a_file_lies():
+    source = FileSource(7, 2, 10)
+    assert source.extent(0) == Extent(7, 2, 10)
+    assert source.extent(8) == Extent(7, 10, 2)
+    assert source.extent(10).size == source.extent(11).size == 0
+    assert BytesSource(b"0123456789").extent(0) is None
+
+
+def test_who_reads_an_unchecked_file_from_its_beginning_does_not_get_its_end():
+    size = 100 + HOLD_BACK
+    source = CheckedSource(7, 0, size)
+    assert source.extent(0) == Extent(7, 0, 100)
+    assert source.extent(100).size == source.extent(101).size == 0
+    source.settle(None)
+    assert source.extent(100) == Extent(7, 100, HOLD_BACK)
+    assert CheckedSource(7, 0, size).extent(1) == Extent(7, 1, size - 1), "a range doesn't wait"
 
 
 def test_a_file_cut_short_is_a_failure(tmp_path):

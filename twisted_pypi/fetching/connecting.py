@@ -53,8 +53,10 @@ class Connection(ProtocolWrapper):
 
     def makeConnection(self, transport: Any) -> None:  # noqa: N802
         """The TCP connection is there."""
-        if not ISSLTransport.providedBy(transport):
-            transport.bufferSize = READ_BUFFER
+        below: Any = transport
+        if ISSLTransport.providedBy(transport):
+            below = below.transport
+        below.bufferSize = READ_BUFFER
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def writeSequence(self, data: Sequence[bytes]) -> None:  # noqa: N802

@@ -58,6 +58,9 @@ class RelaySource:
         allowed = min(limit, self._available - position)
         return self._slice(position - self._position, allowed) if allowed > 0 else b""
 
+    def extent(self, position: int) -> None:
+        """See `answers.ByteSource`: in no file."""
+
     def hexdigest(self, algorithm: str) -> str:
         """The digest of everything received so far. `ValueError` for one that is neither expected nor SHA-256."""
         return self._digests.hexdigest(algorithm)

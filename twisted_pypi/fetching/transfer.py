@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from twisted_pypi.answers import ByteSource
+from twisted_pypi.answers import ByteSource, Extent
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.fetching.integrity import HOLD_BACK, WrongBody, first_mismatch, refuse
 from twisted_pypi.fetching.relay import RelaySource
@@ -238,6 +238,14 @@ class _GrowingSource:
         self.position = max(self.position, position + len(data))
         self._transfer.moved()
         return data
+
+    def extent(self, position: int) -> Extent | None:
+        transfer, fileno = self._transfer, self._read.fileno if self._read is not None else None
+        if fileno is None or self._failure is not None or (transfer.window and position >= transfer.partial.size):
+            return None
+        self.position = max(self.position, position)
+        transfer.moved()
+        return Extent(fileno, position, max(0, min(transfer.available, transfer.partial.size) - position))
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         self._changed = changed

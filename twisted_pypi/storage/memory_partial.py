@@ -17,6 +17,7 @@ class MemoryReader:
     """`interfaces.Reader` of bytes that grow."""
 
     _data: bytearray
+    fileno: int | None = field(default=None, init=False)
 
     def __call__(self, position: int, limit: int) -> bytes:
         """Up to `limit` bytes from `position`."""

@@ -24,7 +24,7 @@ Placer = Callable[[str, int, StoredFile], Awaitable[None]]
 
 @define(eq=False)
 class PartialReader:
-    """(position, limit) -> bytes of a partial file, on a descriptor of its own (`fileno`, for `sendfile`).
+    """(position, limit) -> bytes of a partial file, on a descriptor of its own.
 
     The descriptor is given back by `close`, or with the reader.
     """

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from attrs import define, field
 
+from twisted_pypi.answers import Extent
+
 HOLD_BACK = 16 << 10
 """Bytes of an unchecked file that are kept from its readers."""
 
@@ -28,6 +30,9 @@ class BytesSource:
         """Up to `limit` bytes from `position`."""
         return self.data[position : position + limit]
 
+    def extent(self, position: int) -> None:
+        """See `answers.ByteSource`: in no file."""
+
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Nothing will change."""
 
@@ -39,7 +44,7 @@ class BytesSource:
 class FileSource:
     """A byte source over `size` bytes from `offset` of an open file, on a descriptor of its own.
 
-    `fileno` and `offset` are for `sendfile`. `closed` is called once, when the descriptor has been given back.
+    `closed` is called once, when the descriptor has been given back.
     """
 
     fileno: int
@@ -57,7 +62,7 @@ class FileSource:
 
     def read(self, position: int, limit: int) -> bytes:
         """Up to `limit` bytes from `position`. A disk error or a file cut short shows in `failure`."""
-        wanted = min(limit, self.size - position)
+        wanted = min(limit, self._limit(position) - position)
         if wanted <= 0 or self.failure:
             return b""
         try:
@@ -69,6 +74,10 @@ class FileSource:
             self.failure = OSError("the file was cut short")
         return data
 
+    def extent(self, position: int) -> Extent:
+        """Where the bytes from `position` on lie, as far as they may be had."""
+        return Extent(self.fileno, self.offset + position, max(0, self._limit(position) - position))
+
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Nothing more will come; a failure is seen by whoever reads."""
 
@@ -79,6 +88,10 @@ class FileSource:
             os.close(self.fileno)
             if self.closed:
                 self.closed()
+
+    def _limit(self, position: int) -> int:
+        """How far who is at `position` may read."""
+        return self.size
 
 
 @define(eq=False)
@@ -92,14 +105,6 @@ class CheckedSource(FileSource):
     _from_start: bool | None = field(default=None, init=False)
     _changed: Callable[[], None] | None = field(default=None, init=False)
 
-    def read(self, position: int, limit: int) -> bytes:
-        """Up to `limit` bytes from `position`, as far as they may be had already."""
-        if self._from_start is None:
-            self._from_start = position == 0
-        if self._from_start and not self.finished:
-            limit = min(limit, self.size - HOLD_BACK - position)
-        return super().read(position, limit)
-
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Call `changed` when the check is through."""
         self._changed = changed
@@ -110,3 +115,8 @@ class CheckedSource(FileSource):
         self.failure = failure
         if self._changed and self._open:
             self._changed()
+
+    def _limit(self, position: int) -> int:
+        if self._from_start is None:
+            self._from_start = position == 0
+        return self.size - HOLD_BACK if self._from_start and not self.finished else self.size

@@ -1,5 +1,8 @@
 """Sending the bytes of a `ByteSource` to one client, at that client's pace.
 
+What lies in a file goes from there to the socket (`transport.CacheTransport`), if the connection can do that; anything
+else is read and written in pieces.
+
 Laws: at most one piece is in memory at a time; every piece is a reactor turn of its own, so that a fast client on a
 fast disk starves nobody; the source is closed in the end, whatever happens; a body that stays incomplete ends in a
 broken connection, never in one that looks whole.
@@ -16,9 +19,10 @@ from zope.interface import implementer
 
 from twisted_pypi.answers import ByteSource
 from twisted_pypi.web.site import CacheRequest
+from twisted_pypi.web.transport import CacheTransport
 
 PIECE = 256 << 10
-"""Bytes read and written at a time."""
+"""Bytes read and written at a time; a file that is no longer goes out in the turn in which it is asked for."""
 
 STALL = 300.0
 """Seconds in which a client must take at least one piece."""
@@ -47,6 +51,9 @@ class MemorySource:
         """Up to `limit` bytes from `position`."""
         return self.data[position : position + limit]
 
+    def extent(self, position: int) -> None:
+        """See `answers.ByteSource`: in no file."""
+
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Nothing ever changes."""
 
@@ -70,17 +77,27 @@ class Sender:
     last: int | None
     clock: IReactorTime
     done: Callable[[int, bool], None]
+    _transport: CacheTransport | None = field(init=False)
     _position: int = field(init=False)
     _paused: bool = False
+    _paused_at: float = 0.0
     _ended: bool = False
     _next: IDelayedCall | None = None
     _stall: IDelayedCall | None = None
 
     def __attrs_post_init__(self) -> None:
         self._position = self.first
+        transport = self.request.transport
+        # Not by interface: a wrapper such as TLS claims those of what it wraps.
+        sends_files = isinstance(transport, CacheTransport) and not self.request.chunked
+        self._transport = transport if sends_files else None
 
     def start(self) -> None:
-        """Begin. Returns before anything is sent."""
+        """Begin. A short file that the client takes at once is through then."""
+        if self._transport is not None and self._is_short():
+            self._step()
+            if self._ended:
+                return
         self.request.notifyFinish().addErrback(lambda _: self.stopProducing())
         self.request.registerProducer(self, True)  # type: ignore[no-untyped-call]
         self.source.subscribe(self._wake)
@@ -88,20 +105,25 @@ class Sender:
 
     def pauseProducing(self) -> None:  # noqa: N802
         """The client's buffers are full."""
-        self._paused = True
+        if not self._paused:
+            self._paused, self._paused_at = True, self.clock.seconds()
         if self._stall is None and not self._ended:
-            self._stall = self.clock.callLater(STALL, self._stalled)
+            self._stall = self.clock.callLater(STALL, self._look)
 
     def resumeProducing(self) -> None:  # noqa: N802
         """The client takes more."""
         self._paused = False
-        _cancel(self._stall)
-        self._stall = None
-        self._wake()
+        if self._transport is None:
+            self._wake()
+        elif self._next is None and not self._ended:
+            self._step()  # the reactor found the socket writable: this is a turn of its own
 
     def stopProducing(self) -> None:  # noqa: N802
         """The client has gone."""
         self._end(complete=False)
+
+    def _is_short(self) -> bool:
+        return self.last is not None and self.last - self.first < PIECE and self.source.finished
 
     def _wake(self) -> None:
         if self._next is None and not self._paused and not self._ended:
@@ -113,6 +135,9 @@ class Sender:
             return
         try:
             going_on = self._send_piece()
+        except (ConnectionError, TimeoutError):
+            self._break()
+            return
         except Exception:
             _log.failure("A body could not be read")
             self._break()
@@ -121,23 +146,35 @@ class Sender:
             self._wake()
 
     def _send_piece(self) -> bool:
-        """Send what can be read now; whether there may be more at once."""
+        """Send what can be sent now; whether there may be more at once."""
         if self.source.failure is not None:
             self._break()
             return False
         # Asked before reading: what is written in between would be taken for missing.
         finished = self.source.finished
-        wanted = PIECE if self.last is None else min(PIECE, self.last - self._position + 1)
-        data = self.source.read(self._position, wanted) if wanted > 0 else b""
-        if data:
-            self._position += len(data)
-            self.request.write(data)  # type: ignore[no-untyped-call]
+        sent = self._send_some()
+        self._position += sent
         if self.last is not None and self._position > self.last:
             self._complete()
             return False
-        if not data and finished:
+        if not sent and finished and not self._paused:
             self._complete() if self.last is None else self._break()
-        return bool(data)
+        return sent > 0
+
+    def _send_some(self) -> int:
+        """Hand a piece to the connection; how many bytes that were. None when it is full or there is nothing (yet)."""
+        left = None if self.last is None else self.last - self._position + 1
+        extent = self.source.extent(self._position) if self._transport is not None else None
+        if extent is not None and self._transport is not None:
+            size = extent.size if left is None else min(extent.size, left)
+            sent = self._transport.send_file(extent.fileno, extent.offset, size)
+            if sent < size and not self._paused:
+                self.pauseProducing()  # not registered yet, so the channel didn't pass it on
+            return sent
+        data = self.source.read(self._position, PIECE if left is None else min(PIECE, left)) if left != 0 else b""
+        if data:
+            self.request.write(data)  # type: ignore[no-untyped-call]
+        return len(data)
 
     def _complete(self) -> None:
         if not self._ended:
@@ -146,9 +183,15 @@ class Sender:
             self._end(complete=True)
             self.request.finish()  # type: ignore[no-untyped-call]
 
-    def _stalled(self) -> None:
+    def _look(self) -> None:
+        """Has the client taken anything since? Looked at once in a while, as most pauses are over in no time."""
         self._stall = None
-        self._break()
+        if self._paused and not self._ended:
+            left = self._paused_at + STALL - self.clock.seconds()
+            if left <= 0:
+                self._break()
+            else:
+                self._stall = self.clock.callLater(left, self._look)
 
     def _break(self) -> None:
         if not self._ended:

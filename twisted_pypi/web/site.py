@@ -125,6 +125,13 @@ class CacheChannel(RepeatingChannel, SweptChannel):
         """This end's address."""
         return self.addresses[1] if self.addresses else super().getHost()  # type: ignore[no-untyped-call]
 
+    def loseConnection(self) -> None:  # noqa: N802
+        """Close it, after the answer that is being sent if there is one: cut short it might look whole."""
+        if self.requests and self.requests[0].startedWriting:
+            self.persistent = 0
+        else:
+            super().loseConnection()  # type: ignore[no-untyped-call]
+
     def connectionMade(self) -> None:  # noqa: N802
         """Begin: the site takes note of the connection."""
         super().connectionMade()  # type: ignore[no-untyped-call]
@@ -186,7 +193,7 @@ class CacheSite(Site):
         for channel in tuple(self.channels):
             channel.persistent = 0
             if channel.idle:
-                channel.loseConnection()  # type: ignore[no-untyped-call]
+                channel.loseConnection()
 
     def when_closed(self) -> Deferred[None]:
         """Fires when there is no connection (any more)."""
