@@ -36,6 +36,9 @@ from twisted_pypi.settings import Index, Settings
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.web.access_log import AccessLog
+from twisted_pypi.web.admission import Admission
+from twisted_pypi.web.clients import is_within
+from twisted_pypi.web.crowded import CrowdedResource
 from twisted_pypi.web.event_log import EventLog
 from twisted_pypi.web.metrics import Metrics
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
@@ -105,7 +108,13 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         trusted_proxy=settings.trusted_proxy,
         admin_token=settings.admin_token or "",
     )
-    site = CacheSite(ProxyResource(services), reactor)
+    admission = Admission(
+        observer,
+        reactor,
+        per_client=settings.max_client_connections,
+        is_exempt=lambda host: is_within(host, settings.trusted_proxy),
+    )
+    site = CacheSite(ProxyResource(services), reactor, admission, CrowdedResource(services))
     return Parts(site, readiness, pages, files, upstream, store, (disk, catalogue, parsing), access_log)
 
 

@@ -28,6 +28,7 @@ from twisted_pypi.settings import Settings
 from twisted_pypi.signals import Signals
 from twisted_pypi.storage.lock import lock_directory
 from twisted_pypi.units import shown_size
+from twisted_pypi.web.admission import OWN_DESCRIPTORS, UNLIMITED, connections_for
 
 log = Logger(namespace="pypicache")
 
@@ -90,7 +91,8 @@ class PypiCache(Service):
         """Begin threads, store and logs."""
         super().startService()  # type: ignore[no-untyped-call]
         Factory.noisy = False  # a line for each connection to an upstream
-        raise_descriptor_limit()
+        descriptors = raise_descriptor_limit()
+        self._parts.site.admission.total = self._connections(descriptors)
         Signals(self._reactor, self._end, self._reopen_logs).install()
         if self._parts.access_log is not None:
             self._parts.access_log.start()
@@ -106,6 +108,18 @@ class PypiCache(Service):
         entries, size = self._parts.store.usage()
         for line in start_block(self._settings, self._listeners.addresses(), entries, size):
             log.info("{line}", line=line)
+
+    def _connections(self, descriptors: int) -> int:
+        """How many connections are admitted: what was asked for, or what `descriptors` allow."""
+        settings, wanted = self._settings, self._settings.max_connections
+        allowed = connections_for(descriptors, settings.max_fetches)
+        if wanted is not None and wanted > descriptors - OWN_DESCRIPTORS:
+            log.warn(
+                "--max-connections {wanted} is more than the limit of open files ({descriptors}) allows",
+                wanted=wanted,
+                descriptors=descriptors,
+            )
+        return wanted or allowed
 
     def _give_up(self, failure: Any) -> None:
         """The store can't be opened: say so, and leave nothing running."""
@@ -181,10 +195,12 @@ def start_block(settings: Settings, addresses: list[str], entries: int, size: in
     return lines
 
 
-def raise_descriptor_limit() -> None:
-    """Every client and every upstream connection takes a descriptor: use all that the system allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def raise_descriptor_limit() -> int:
+    """Every client and every upstream connection takes a descriptor: use all that the system allows, and tell it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (ValueError, OSError) as error:
         log.warn("the limit of open files stays as it is: {error}", error=error)
+        hard = soft
+    return UNLIMITED if hard == resource.RLIM_INFINITY else hard

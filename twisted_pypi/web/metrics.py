@@ -33,6 +33,9 @@ class Metrics:
         self._evicted = counter("evicted_entries", "Entries dropped as least recently used")
         self._evicted_bytes = counter("evicted_bytes", "Bytes dropped as least recently used")
         self._trouble = counter("store_trouble", "What the store could not do")
+        self._turned_away = counter(
+            "connections_turned_away", "Connections refused or closed for want of room", "reason"
+        )
         self._running = Gauge("pypicache_transfers_running", "Files being fetched", registry=registry)
         self._breaker = Gauge("pypicache_breaker_open", "Origins taken for down", ["origin"], registry=registry)
         self._latency = Histogram(
@@ -52,6 +55,7 @@ class Metrics:
             events.TransferBroke: lambda event: self._broken.inc(),
             events.TransferEnded: lambda event: self._running.dec(),
             events.StoreTrouble: lambda event: self._trouble.inc(),
+            events.TurnedAway: lambda event: self._turned_away.labels(event.reason).inc(),
             events.Evicted: self._on_evicted,
             events.BreakerChanged: self._on_breaker,
         }

@@ -101,9 +101,9 @@ class ProxyResource(Resource):
     def _answer(self, ask: Ask) -> Answer:
         services = self._services
         check(ask)
-        path = below(services.prefix, ask.path)
-        if (health := self._health(ask.path) or self._health(path or "")) and ask.method in _READS:
+        if (health := self.health(ask)) is not None:
             return health
+        path = below(services.prefix, ask.path)
         if not is_allowed(ask.client, services.allow):
             raise Forbidden("Your address is not allowed to use this cache")
         if path is None:
@@ -118,6 +118,12 @@ class ProxyResource(Resource):
         if ask.method not in _READS:
             raise _not_allowed(ask.method, _READS)
         return self._own(ask, path) or self._proxied(ask, path)
+
+    def health(self, ask: Ask) -> Reply | None:
+        """The answer to a health check, at the root or below the prefix; None for anything else."""
+        if ask.method not in _READS:
+            return None
+        return self._health(ask.path) or self._health(below(self._services.prefix, ask.path) or "")
 
     def _health(self, path: str) -> Reply | None:
         if path == "/healthz":

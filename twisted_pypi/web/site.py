@@ -20,6 +20,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from twisted_pypi.http.dates import http_date
+from twisted_pypi.web.admission import Admission
+from twisted_pypi.web.patience import PatientChannel
 
 KEEP_ALIVE = 120
 """Seconds that a connection may idle: more than the 90 s that uv keeps its own."""
@@ -74,9 +76,9 @@ class CacheRequest(http.Request):
 
     def process(self) -> None:
         """The request is complete: hand it to the site's resource."""
-        if not self._refused:
+        if not self._refused and not self.channel.hold(self):
             self.received = True
-            self.channel.site.resource.render(self)
+            self.channel.resource.render(self)
 
     def begin(self, status: int, reason: bytes, lines: bytes, body: bytes = b"", *, sized: bool = True) -> None:
         """Write the head: status line, the header `lines` (each with its CRLF) and those that every answer has.
@@ -107,11 +109,12 @@ class CacheRequest(http.Request):
         self.transport.abortConnection()
 
 
-class CacheChannel(http.HTTPChannel):
-    """One connection of a client."""
+class CacheChannel(PatientChannel):
+    """One connection of a client, whose requests `resource` answers."""
 
     requestFactory: Any = CacheRequest  # noqa: N815
     site: CacheSite
+    resource: Any
 
     @property
     def idle(self) -> bool:
@@ -130,22 +133,47 @@ class CacheChannel(http.HTTPChannel):
         """Begin: the site takes note of the connection."""
         super().connectionMade()  # type: ignore[no-untyped-call]
         self.site.channels.add(self)
+        self.resource = self.site.seat(self)
+
+    def timeoutConnection(self) -> None:  # noqa: N802
+        """Close a connection that idled, or whose request (408) or whose client takes too long."""
+        if self.receiving:
+            head = b"HTTP/1.1 408 Request Timeout\r\n%sContent-Length: 0\r\nConnection: close\r\n\r\n"
+            self.write(head % _common(int(self.site.reactor.seconds())))  # type: ignore[no-untyped-call]
+            self.site.admission.turned_away(self.host, "slow")
+        self.dismiss()
+
+    @property
+    def host(self) -> str:
+        """The client's address, "" on a UNIX socket."""
+        return str(getattr(self.getPeer(), "host", ""))  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: N802
         """End: the requests under way learn that their client has gone."""
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        super().connectionLost(reason)
         self.site.forget(self)
 
 
 class CacheSite(Site):
-    """The factory of client connections. `resource.render(request)` answers every request, whatever its path."""
+    """The factory of client connections. `resource.render(request)` answers every request, whatever its path.
+
+    `crowded` does so for connections that `admission` has no seat for.
+    """
 
     protocol = CacheChannel  # type: ignore[assignment]
     displayTracebacks = False  # noqa: N815
     noisy = False
 
-    def __init__(self, resource: IResource, reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        admission: Admission | None = None,
+        crowded: IResource | None = None,
+    ) -> None:
         super().__init__(resource, CacheRequest, timeout=KEEP_ALIVE, reactor=reactor)  # type: ignore[no-untyped-call]
+        self.admission = admission or Admission(lambda event: None, reactor)
+        self._crowded = crowded or resource
         self.channels: set[CacheChannel] = set()
         self.draining = False
         self._waiters: list[Deferred[None]] = []
@@ -162,6 +190,10 @@ class CacheSite(Site):
 
     def log(self, request: http.Request) -> None:
         """Write nothing: the access log observes `events.Served`."""
+
+    def seat(self, channel: CacheChannel) -> IResource:
+        """Admit a connection; what answers it."""
+        return self.resource if self.admission.enter(channel, channel.host) else self._crowded
 
     @property
     def busy(self) -> int:
@@ -192,6 +224,7 @@ class CacheSite(Site):
     def forget(self, channel: CacheChannel) -> None:
         """The connection is closed."""
         self.channels.discard(channel)
+        self.admission.leave(channel)
         self._tell_waiters()
 
     def _tell_waiters(self) -> None:
