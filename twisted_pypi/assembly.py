@@ -27,6 +27,7 @@ from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.caching.withheld import Withheld
+from twisted_pypi.clocks import WallClock
 from twisted_pypi.events import Event
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
 from twisted_pypi.interfaces import Observer
@@ -79,14 +80,15 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     """All parts, wired. Opens nothing and starts nothing. Raises `ConfigError` for options that can't be used."""
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
-    metrics, access_log = Metrics(), _access_log(reactor, settings)
+    wall = WallClock(reactor)
+    metrics, access_log = Metrics(), _access_log(wall, settings)
     log = EventLog(LogLevel.levelWithName(settings.log_level))
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
     observer = Observers(tuple(heard))
-    store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
+    store = DiskStore(settings.cache_dir, disk, catalogue, wall, observer, _limits(settings))
     upstream = HttpUpstream(reactor, _fetching(settings), observer)
     mount = IndexMount(settings.indexes)
-    ground = _Ground(reactor, settings, observer, parsing, store, upstream)
+    ground = _Ground(reactor, wall, settings, observer, parsing, store, upstream)
     pages = ground.pages()
     knowledge = Knowledge(store.facts, pages, mount.permits)
     files = ground.files(knowledge)
@@ -97,7 +99,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         files=files,
         workers=parsing,
         observer=observer,
-        clock=reactor,
+        clock=wall,
         readiness=readiness,
         purge=Purger((mount, *_named(settings.indexes)), pages, knowledge, store, parsing).purge,
         status=Figures(store, metrics, reactor.seconds(), reactor).now,
@@ -114,7 +116,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         per_client=settings.max_client_connections,
         is_exempt=lambda host: is_within(host, settings.trusted_proxy),
     )
-    site = CacheSite(ProxyResource(services), reactor, admission, CrowdedResource(services))
+    site = CacheSite(ProxyResource(services), wall, admission, CrowdedResource(services))
     return Parts(site, readiness, pages, files, upstream, store, (disk, catalogue, parsing), access_log)
 
 
@@ -123,6 +125,7 @@ class _Ground:
     """What caching stands on."""
 
     reactor: Any
+    wall: WallClock
     settings: Settings
     observer: Observer
     parsing: ThreadWorkers
@@ -131,18 +134,20 @@ class _Ground:
 
     def pages(self) -> CachedPages:
         """Caching of pages: the store, and behind it the refresher, which asks upstream."""
-        settings, seconds = self.settings, self.reactor.seconds
+        settings, seconds = self.settings, self.wall.seconds
         withheld = Withheld(self.store.facts, seconds)
         refresher = Refresher(
             self.upstream, self.store.pages, self.parsing, self.observer, seconds, _scratch(settings), withheld
         )
         policy = PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
-        return CachedPages(self.store, self.upstream, refresher, self.parsing, self.observer, self.reactor, policy)
+        return CachedPages(
+            self.store, self.upstream, refresher, self.parsing, self.observer, self.reactor, policy, seconds
+        )
 
     def files(self, knowledge: Knowledge) -> CachedFiles:
         """Caching of files: the store, and behind it the transfers, which ask upstream."""
         store, reactor = self.store.files, self.reactor
-        spoiled = Spoiled(self.observer, reactor.seconds)
+        spoiled = Spoiled(self.observer, lambda: float(reactor.seconds()))
         return CachedFiles(
             store,
             knowledge,
@@ -210,8 +215,8 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _access_log(reactor: Any, settings: Settings) -> AccessLog | None:
-    return AccessLog(settings.access_log, reactor) if settings.access_log is not None else None
+def _access_log(clock: WallClock, settings: Settings) -> AccessLog | None:
+    return AccessLog(settings.access_log, clock) if settings.access_log is not None else None
 
 
 def _scratch(settings: Settings) -> Any:

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 
 from twisted_pypi import __version__
 from twisted_pypi.assembly import assemble
+from twisted_pypi.clocks import make_steady
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.listening import Listeners
 from twisted_pypi.settings import Settings
@@ -90,6 +91,7 @@ class PypiCache(Service):
     def startService(self) -> None:  # noqa: N802
         """Begin threads, store and logs."""
         super().startService()  # type: ignore[no-untyped-call]
+        make_steady(self._reactor)
         Factory.noisy = False  # a line for each connection to an upstream
         descriptors = raise_descriptor_limit()
         self._parts.site.admission.total = self._connections(descriptors)

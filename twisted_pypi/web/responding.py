@@ -161,7 +161,7 @@ class Exchange:
                 state=provenance.state if provenance else None,
                 kind=reply.kind,
                 upstream_seconds=provenance.upstream_seconds if provenance else None,
-                seconds=self.clock.seconds() - self.began,
+                seconds=max(0.0, self.clock.seconds() - self.began),  # the time of day may be set back
                 agent=ask.header("user-agent"),
                 protocol=ask.protocol,
                 complete=complete,
