@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -249,6 +250,18 @@ class TestProblems:
         assert "secret" not in response.reason + response.body.decode()
         failures = [event["log_failure"].value for event in logged if "log_failure" in event]
         assert failures == [broken]
+
+    @pytest.mark.parametrize(
+        "error", [MemoryError(), OSError(errno.EMFILE, "too many"), OSError(errno.ENFILE, "too many")]
+    )
+    def test_what_this_machine_lacks_now_it_may_have_in_a_moment(self, error: Exception) -> None:
+        web = Web()
+        web.pages.hot, web.pages.errors = False, [error]
+        response = web.ask("/simple/six/")
+        assert (response.status, response["retry-after"]) == (503, "2")
+        assert "at the moment" in response.reason
+        web.pages.hot = True
+        assert web.ask("/simple/six/").status == 200
 
 
 class TestClients:

@@ -14,7 +14,7 @@ from twisted_pypi.digests import Digests
 from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.digests import digests_of
-from twisted_pypi.storage.engine import Engine
+from twisted_pypi.storage.engine import Engine, refuse_without_descriptors
 from twisted_pypi.storage.hot import Lru
 from twisted_pypi.storage.layout import Path, file_path
 from twisted_pypi.storage.leftovers import Leftovers
@@ -65,13 +65,17 @@ class DiskFiles:
         return entry.file
 
     async def open(self, file: StoredFile) -> ByteSource:
-        """Its bytes. Raises `LookupError` when it has gone, was replaced or never confirmed, or is damaged."""
+        """Its bytes. Raises `LookupError` when it has gone, was replaced or never confirmed, or is damaged.
+
+        Raises `Unavailable` when no descriptor is left.
+        """
         entry = await self._entry(file.key)
         if entry is None or not file.sha256 or entry.sha256 != file.sha256:
             raise LookupError(f"gone: {file.key}")
         try:
             descriptor = self.engine.tree.open_file(file_path(file.key))
-        except OSError:
+        except OSError as error:
+            refuse_without_descriptors(error)
             return await self.engine.tasks.run(self._recheck(entry), FileSource.close)
         if Stamp.of(descriptor) != entry.stamp:
             os.close(descriptor)
@@ -126,7 +130,9 @@ class DiskFiles:
 
     def _source(self, entry: Entry, descriptor: int) -> FileSource:
         closed = self.engine.opened(FILE, entry.key)
-        if entry.checked_at >= max(self.distrust_before, self.engine.clock.seconds() - _WEEK):
+        now = self.engine.clock.seconds()
+        # A check in the future tells nothing: the clock was set back since.
+        if max(self.distrust_before, now - _WEEK) <= entry.checked_at <= now:
             return FileSource(descriptor, 0, entry.stamp.size, closed)
         source = CheckedSource(descriptor, 0, entry.stamp.size, closed)
         if entry.key in self._checks:
