@@ -92,7 +92,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     pages = ground.pages()
     knowledge = Knowledge(store.facts, pages, mount.permits)
     files = ground.files(knowledge)
-    readiness = Readiness()
+    readiness = Readiness(stalled=lambda: disk.stalled or catalogue.stalled)
     services = Services(
         mounts=(*_named(settings.indexes), mount),
         pages=pages,

@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 
 from twisted_pypi.answers import ByteSource
 from twisted_pypi.digests import Digests
+from twisted_pypi.errors import Unavailable
 from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.digests import digests_of
@@ -143,10 +144,10 @@ class DiskFiles:
         return source
 
     async def _check(self, entry: Entry) -> None:
-        failure = None
+        failure: Exception | None = None
         try:
             (await self._recheck(entry)).close()
-        except LookupError as error:
+        except (LookupError, Unavailable) as error:
             failure = error
         for source in self._checks.pop(entry.key):
             source.settle(failure)

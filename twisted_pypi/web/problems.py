@@ -11,6 +11,7 @@ import json
 from http import HTTPStatus
 
 from attrs import define
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -56,6 +57,8 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(503, error.reason, (("Cache-Control", "no-store"), *_retry_after(error)))
         case CacheError():
             return Problem(500, error.reason)
+        case TookTooLong():  # upstream's time-outs come with a reason of their own
+            return _for_now("This took too long: the machine is busy, or its disk does not answer")
         case MemoryError():
             _log.error("A request failed: out of memory")
             return _for_now("Out of memory at the moment")

@@ -37,9 +37,10 @@ _SLASHES = re.compile(r"^/{2,}")
 
 @define
 class Readiness:
-    """Whether clients may be sent here: the store is open, and the daemon isn't shutting down."""
+    """Whether clients may be sent here: the store is open and answers, and the daemon isn't shutting down."""
 
     ready: bool = False
+    stalled: Callable[[], bool] = lambda: False
 
 
 @frozen
@@ -129,8 +130,10 @@ class ProxyResource(Resource):
         if path == "/healthz":
             return simple_reply(200, _TEXT, b"ok\n", "health", ("Cache-Control", "no-store"))
         if path == "/readyz":
-            ready = self._services.readiness.ready
-            body = b"ready\n" if ready else b"not ready\n"
+            readiness = self._services.readiness
+            stalled = readiness.stalled()
+            ready = readiness.ready and not stalled
+            body = b"ready\n" if ready else b"not ready%s\n" % (b": the disk does not answer" if stalled else b"")
             return simple_reply(200 if ready else 503, _TEXT, body, "health", ("Cache-Control", "no-store"))
         return None
 

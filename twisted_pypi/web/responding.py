@@ -24,6 +24,9 @@ from twisted_pypi.web.problems import problem_body, problem_of, reason_phrase
 from twisted_pypi.web.sending import PIECE, MemorySource, Sender
 from twisted_pypi.web.site import CacheRequest
 
+ANSWER_TIMEOUT = 14.0
+"""Seconds in which an answer begins, whatever hangs. Upstream has less; pip doesn't wait for more than 15."""
+
 CLIENT_GONE = 499
 """The status that is reported when a client left before any answer (as nginx does)."""
 
@@ -99,6 +102,8 @@ class Exchange:
     def wait(self, answer: Coroutine[Deferred[Any], Any, Reply]) -> None:
         """Answer later. A client that leaves meanwhile cancels the coroutine."""
         waiting = Deferred.fromCoroutine(answer)
+        if not waiting.called and self.ask.method != "DELETE":  # a purge takes as long as it takes
+            waiting.addTimeout(ANSWER_TIMEOUT, self.clock)
         self.request.notifyFinish().addErrback(lambda _: waiting.cancel())
         waiting.addCallbacks(self.send, self._failed)
         waiting.addErrback(self._unsendable)
