@@ -116,6 +116,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         per_client=settings.max_client_connections,
         is_exempt=lambda host: is_within(host, settings.trusted_proxy),
     )
+    metrics.watch_connections(lambda: admission.seated)
     site = CacheSite(ProxyResource(services), wall, admission, CrowdedResource(services))
     return Parts(site, readiness, pages, files, upstream, store, (disk, catalogue, parsing), access_log)
 

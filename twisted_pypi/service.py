@@ -94,7 +94,7 @@ class PypiCache(Service):
         make_steady(self._reactor)
         Factory.noisy = False  # a line for each connection to an upstream
         descriptors = raise_descriptor_limit()
-        self._parts.site.admission.total = self._connections(descriptors)
+        self._parts.site.admission.total = connection_limit(self._settings, descriptors)
         Signals(self._reactor, self._end, self._reopen_logs).install()
         if self._parts.access_log is not None:
             self._parts.access_log.start()
@@ -110,18 +110,6 @@ class PypiCache(Service):
         entries, size = self._parts.store.usage()
         for line in start_block(self._settings, self._listeners.addresses(), entries, size):
             log.info("{line}", line=line)
-
-    def _connections(self, descriptors: int) -> int:
-        """How many connections are admitted: what was asked for, or what `descriptors` allow."""
-        settings, wanted = self._settings, self._settings.max_connections
-        allowed = connections_for(descriptors, settings.max_fetches)
-        if wanted is not None and wanted > descriptors - OWN_DESCRIPTORS:
-            log.warn(
-                "--max-connections {wanted} is more than the limit of open files ({descriptors}) allows",
-                wanted=wanted,
-                descriptors=descriptors,
-            )
-        return wanted or allowed
 
     def _give_up(self, failure: Any) -> None:
         """The store can't be opened: say so, and leave nothing running."""
@@ -195,6 +183,20 @@ def start_block(settings: Settings, addresses: list[str], entries: int, size: in
     limit = shown_size(settings.cache_size) if settings.cache_size else "files are not stored"
     lines.append(f"cache {settings.cache_dir}: {entries} entries, {shown_size(size)} of {limit}")
     return lines
+
+
+def connection_limit(settings: Settings, descriptors: int) -> int:
+    """How many connections are admitted: what was asked for, else what the limit of open files allows."""
+    wanted = settings.max_connections
+    if wanted is None:
+        return connections_for(descriptors, settings.max_fetches)
+    if wanted > descriptors - OWN_DESCRIPTORS:
+        log.warn(
+            "--max-connections {wanted} is more than the limit of open files ({descriptors}) allows",
+            wanted=wanted,
+            descriptors=descriptors,
+        )
+    return wanted
 
 
 def raise_descriptor_limit() -> int:

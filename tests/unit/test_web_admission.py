@@ -5,13 +5,17 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 
+from twisted_pypi.config import load
 from twisted_pypi.events import Crowded, TurnedAway
+from twisted_pypi.service import connection_limit
 from twisted_pypi.web.admission import (
     FRESH,
     INTERVAL,
@@ -161,6 +165,19 @@ def test_what_the_descriptors_allow() -> None:
     allowed = [connections_for(count, 32) for count in range(64, 70_000, 64)]
     assert all(one <= next_ for one, next_ in pairwise(allowed))
     assert allowed[-1] == 8192
+
+
+def test_the_limit_is_what_was_asked_for_or_what_the_descriptors_allow() -> None:
+    settings = load({"cache-dir": "/cache"}, {}).settings
+    assert connection_limit(settings, 4096) == connections_for(4096, settings.max_fetches)
+    assert connection_limit(evolve(settings, max_connections=5), 4096) == 5
+    logged: list[dict[str, object]] = []
+    globalLogPublisher.addObserver(logged.append)
+    try:
+        assert connection_limit(evolve(settings, max_connections=5000), 4096) == 5000
+    finally:
+        globalLogPublisher.removeObserver(logged.append)
+    assert [event["wanted"] for event in logged] == [5000]
 
 
 @given(st.lists(st.tuples(st.sampled_from("eebildf"), st.integers(0, 5)), max_size=80))

@@ -36,6 +36,7 @@ class Metrics:
         self._turned_away = counter(
             "connections_turned_away", "Connections refused or closed for want of room", "reason"
         )
+        self._connections = Gauge("pypicache_connections", "Connections of clients", registry=registry)
         self._running = Gauge("pypicache_transfers_running", "Files being fetched", registry=registry)
         self._breaker = Gauge("pypicache_breaker_open", "Origins taken for down", ["origin"], registry=registry)
         self._latency = Histogram(
@@ -65,6 +66,10 @@ class Metrics:
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Show what `count` tells as the number of open connections."""
+        self._connections.set_function(count)
 
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""
