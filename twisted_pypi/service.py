@@ -94,7 +94,9 @@ class PypiCache(Service):
         make_steady(self._reactor)
         Factory.noisy = False  # a line for each connection to an upstream
         descriptors = raise_descriptor_limit()
-        self._parts.site.admission.total = connection_limit(self._settings, descriptors)
+        admission = self._parts.site.admission
+        self._listeners.pace(lambda: admission.entered)
+        admission.total = connection_limit(self._settings, descriptors)
         Signals(self._reactor, self._end, self._reopen_logs).install()
         if self._parts.access_log is not None:
             self._parts.access_log.start()

@@ -328,6 +328,14 @@ class TestConnections:
         assert transport.disconnecting
         assert transport.value() == b""
 
+    def test_nothing_is_left_of_a_connection_that_broke(self) -> None:
+        for data in (b"", b"GET /", GET, GET + b"GET", b"GET /" + b"x" * 40_000):
+            web = Crowd(5)
+            transport = web.raw(data)
+            transport.end()
+            assert not web.clock.getDelayedCalls(), data[:60]
+            assert web.site.admission.seated == 0
+
     def test_what_does_not_close_is_aborted(self) -> None:
         web = Crowd(5)
         transport = web.connect()

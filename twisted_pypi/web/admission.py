@@ -38,7 +38,7 @@ class Connection(Protocol):
 
 @define(eq=False)
 class Admission:
-    """The connections of one site.
+    """The connections of one site, of which so many `entered` so far.
 
     `per_client` 0 is no limit. `is_exempt(host)`: the address is a proxy's, behind which any number of clients are.
     """
@@ -48,6 +48,7 @@ class Admission:
     total: int = UNLIMITED
     per_client: int = 0
     is_exempt: Callable[[str], bool] = lambda host: False
+    entered: int = field(default=0, init=False)
     _seats: dict[Connection, str] = field(factory=dict, init=False)
     _clients: dict[str, dict[Connection, None]] = field(factory=dict, init=False)
     # Since when; in that order, as everyone is added at the end.
@@ -69,6 +70,7 @@ class Admission:
 
     def enter(self, connection: Connection, host: str) -> bool:
         """Whether the newcomer has a seat; else it stands. `host` is its address, "" on a UNIX socket."""
+        self.entered += 1
         client = "" if not host or self.is_exempt(host) else client_of(host)
         limit = self._limit_reached(client)
         if limit:

@@ -38,10 +38,13 @@ class PatientChannel(http.HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """With the first byte of a request its time begins."""
-        if not (self.receiving or self._answering):
-            self.receiving = True
-            self.setTimeout(REQUEST_TIMEOUT)  # type: ignore[no-untyped-call]
+        first = not (self.receiving or self._answering)
+        self.receiving = self.receiving or first
         super().dataReceived(data)  # type: ignore[no-untyped-call]
+        if first and self.receiving:  # most requests come in one piece, and need no timer
+            # A new one: to move a timer forward costs a search among those of all connections.
+            self.setTimeout(None)  # type: ignore[no-untyped-call]
+            self.setTimeout(REQUEST_TIMEOUT)  # type: ignore[no-untyped-call]
 
     def resetTimeout(self) -> None:  # noqa: N802
         """Further bytes earn no further time."""
@@ -57,7 +60,7 @@ class PatientChannel(http.HTTPChannel):
         self._answering = False
         self.site.admission.idle(self)
         super().requestDone(request)  # type: ignore[no-untyped-call]
-        if not (self.receiving or self._answering):
+        if not (self.receiving or self._answering) and self.timeOut != self.site.timeOut:
             self.setTimeout(self.site.timeOut)  # type: ignore[no-untyped-call]
 
     def hold(self, request: Any) -> bool:
@@ -95,7 +98,7 @@ class PatientChannel(http.HTTPChannel):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: N802
         """Nothing waits any more."""
-        self._held = None
+        self._held, self.receiving = None, False
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
