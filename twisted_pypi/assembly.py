@@ -27,6 +27,7 @@ from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.caching.withheld import Withheld
+from twisted_pypi.clocks import WallClock
 from twisted_pypi.events import Event
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
 from twisted_pypi.interfaces import Observer
@@ -36,6 +37,9 @@ from twisted_pypi.settings import Index, Settings
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.web.access_log import AccessLog
+from twisted_pypi.web.admission import Admission
+from twisted_pypi.web.clients import is_within
+from twisted_pypi.web.crowded import CrowdedResource
 from twisted_pypi.web.event_log import EventLog
 from twisted_pypi.web.metrics import Metrics
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
@@ -76,25 +80,26 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     """All parts, wired. Opens nothing and starts nothing. Raises `ConfigError` for options that can't be used."""
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
-    metrics, access_log = Metrics(), _access_log(reactor, settings)
+    wall = WallClock(reactor)
+    metrics, access_log = Metrics(), _access_log(wall, settings)
     log = EventLog(LogLevel.levelWithName(settings.log_level), seconds=reactor.seconds)
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
     observer = Observers(tuple(heard))
-    store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
+    store = DiskStore(settings.cache_dir, disk, catalogue, wall, observer, _limits(settings))
     upstream = HttpUpstream(reactor, _fetching(settings), observer)
     mount = IndexMount(settings.indexes)
-    ground = _Ground(reactor, settings, observer, parsing, store, upstream)
+    ground = _Ground(reactor, wall, settings, observer, parsing, store, upstream)
     pages = ground.pages()
     knowledge = Knowledge(store.facts, pages, mount.permits)
     files = ground.files(knowledge)
-    readiness = Readiness()
+    readiness = Readiness(stalled=lambda: disk.stalled or catalogue.stalled)
     services = Services(
         mounts=(*_named(settings.indexes), mount),
         pages=pages,
         files=files,
         workers=parsing,
         observer=observer,
-        clock=reactor,
+        clock=wall,
         readiness=readiness,
         purge=Purger((mount, *_named(settings.indexes)), pages, knowledge, store, parsing).purge,
         status=Figures(store, metrics, reactor.seconds(), reactor).now,
@@ -105,9 +110,19 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         trusted_proxy=settings.trusted_proxy,
         admin_token=settings.admin_token or "",
     )
+    admission = Admission(
+        observer,
+        reactor,
+        per_client=settings.max_client_connections,
+        is_exempt=lambda host: is_within(host, settings.trusted_proxy),
+    )
+    metrics.watch_connections(lambda: admission.seated)
     resource = ProxyResource(services)
     # With debug, each request's decision is a line of the log: none is answered without being decided.
-    site = CacheSite(resource, reactor, observer, None if settings.log_level == "debug" else resource.memo)
+    memo = None if settings.log_level == "debug" else resource.memo
+    site = CacheSite(
+        resource, reactor, observer, wall=wall, admission=admission, crowded=CrowdedResource(services), memo=memo
+    )
     return Parts(site, readiness, pages, files, upstream, store, (disk, catalogue, parsing), access_log)
 
 
@@ -116,6 +131,7 @@ class _Ground:
     """What caching stands on."""
 
     reactor: Any
+    wall: WallClock
     settings: Settings
     observer: Observer
     parsing: ThreadWorkers
@@ -124,18 +140,20 @@ class _Ground:
 
     def pages(self) -> CachedPages:
         """Caching of pages: the store, and behind it the refresher, which asks upstream."""
-        settings, seconds = self.settings, self.reactor.seconds
+        settings, seconds = self.settings, self.wall.seconds
         withheld = Withheld(self.store.facts, seconds)
         refresher = Refresher(
             self.upstream, self.store.pages, self.parsing, self.observer, seconds, _scratch(settings), withheld
         )
         policy = PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
-        return CachedPages(self.store, self.upstream, refresher, self.parsing, self.observer, self.reactor, policy)
+        return CachedPages(
+            self.store, self.upstream, refresher, self.parsing, self.observer, self.reactor, policy, seconds
+        )
 
     def files(self, knowledge: Knowledge) -> CachedFiles:
         """Caching of files: the store, and behind it the transfers, which ask upstream."""
         store, reactor = self.store.files, self.reactor
-        spoiled = Spoiled(self.observer, reactor.seconds)
+        spoiled = Spoiled(self.observer, lambda: float(reactor.seconds()))
         return CachedFiles(
             store,
             knowledge,
@@ -203,8 +221,8 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _access_log(reactor: Any, settings: Settings) -> AccessLog | None:
-    return AccessLog(settings.access_log, reactor) if settings.access_log is not None else None
+def _access_log(clock: WallClock, settings: Settings) -> AccessLog | None:
+    return AccessLog(settings.access_log, clock) if settings.access_log is not None else None
 
 
 def _scratch(settings: Settings) -> Any:

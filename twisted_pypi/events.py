@@ -137,6 +137,24 @@ class BreakerChanged(Event):
 
 
 @frozen
+class TurnedAway(Event):
+    """A client's connection was refused or closed, for want of room or because it was too slow (`reason`)."""
+
+    client: str
+    reason: str
+
+
+@frozen
+class Crowded(Event):
+    """Connections were turned away since this was last said: how many and why (`counts`), one of the clients."""
+
+    counts: str
+    client: str
+    seated: int
+    limit: int
+
+
+@frozen
 class Served(Event):
     """One request was answered, or its client left (`complete` is False)."""
 

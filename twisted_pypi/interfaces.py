@@ -126,7 +126,10 @@ class FileStore(Protocol):
         """The file's record, or None. Counts as use."""
 
     async def open(self, file: StoredFile) -> ByteSource:
-        """Its bytes. Raises `LookupError` when it has gone, or is not what was recorded (it is dropped then)."""
+        """Its bytes. Raises `LookupError` when it has gone, or is not what was recorded (it is dropped then).
+
+        Raises `Unavailable` when it can't be opened at the moment.
+        """
 
     async def begin(
         self, key: str, expected: int | None, algorithms: Iterable[str], origin: PartialOrigin | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -20,6 +21,9 @@ from twisted_pypi.web import transport
 
 BACKLOG = 1024
 
+PAUSE = 0.1
+"""Seconds for which a port rests when it could not accept."""
+
 
 @define
 class Listeners:
@@ -28,6 +32,32 @@ class Listeners:
     reactor: Any
     settings: Settings
     _ports: list[IListeningPort] = field(factory=list, init=False)
+
+    def pace(self, accepted: Callable[[], int]) -> None:
+        """Have a port that can't accept rest for a moment. `accepted` tells how many connections were, so far.
+
+        Twisted keeps a descriptor in reserve for when there is no other, but may lose it to another thread. From then
+        on a connection that waits would keep the reactor spinning, with a line in the log for each turn.
+        """
+        for port in self._ports:
+            self._pace(port, accepted)
+
+    def _pace(self, port: Any, accepted: Callable[[], int]) -> None:
+        read = port.doRead
+
+        def resume() -> None:
+            if port in self._ports:
+                port.startReading()
+
+        def paced() -> Any:
+            before = accepted()
+            result = read()
+            if accepted() == before:
+                port.stopReading()
+                self.reactor.callLater(PAUSE, resume)
+            return result
+
+        port.doRead = paced
 
     def bind(self, factory: IProtocolFactory) -> None:
         """Bind all of them. Raises `ConfigError` that names the option; what was bound is released by `close`."""

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 
 from twisted_pypi import __version__
 from twisted_pypi.assembly import assemble
+from twisted_pypi.clocks import make_steady
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
@@ -29,6 +30,7 @@ from twisted_pypi.settings import Settings
 from twisted_pypi.signals import Signals
 from twisted_pypi.storage.lock import lock_directory
 from twisted_pypi.units import shown_size
+from twisted_pypi.web.admission import OWN_DESCRIPTORS, UNLIMITED, connections_for
 
 log = Logger(namespace="pypicache")
 
@@ -91,8 +93,12 @@ class PypiCache(Service):
         """Begin threads, store and logs."""
         super().startService()  # type: ignore[no-untyped-call]
         never_stall()
+        make_steady(self._reactor)
         Factory.noisy = False  # a line for each connection to an upstream
-        raise_descriptor_limit()
+        descriptors = raise_descriptor_limit()
+        admission = self._parts.site.admission
+        self._listeners.pace(lambda: admission.entered)
+        admission.total = connection_limit(self._settings, descriptors)
         Signals(self._reactor, self._end, self._reopen_logs).install()
         if self._parts.access_log is not None:
             self._parts.access_log.start()
@@ -183,10 +189,26 @@ def start_block(settings: Settings, addresses: list[str], entries: int, size: in
     return lines
 
 
-def raise_descriptor_limit() -> None:
-    """Every client and every upstream connection takes a descriptor: use all that the system allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def connection_limit(settings: Settings, descriptors: int) -> int:
+    """How many connections are admitted: what was asked for, else what the limit of open files allows."""
+    wanted = settings.max_connections
+    if wanted is None:
+        return connections_for(descriptors, settings.max_fetches)
+    if wanted > descriptors - OWN_DESCRIPTORS:
+        log.warn(
+            "--max-connections {wanted} is more than the limit of open files ({descriptors}) allows",
+            wanted=wanted,
+            descriptors=descriptors,
+        )
+    return wanted
+
+
+def raise_descriptor_limit() -> int:
+    """Every client and every upstream connection takes a descriptor: use all that the system allows, and tell it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (ValueError, OSError) as error:
         log.warn("the limit of open files stays as it is: {error}", error=error)
+        hard = soft
+    return UNLIMITED if hard == resource.RLIM_INFINITY else hard

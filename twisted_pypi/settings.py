@@ -49,7 +49,8 @@ class Settings:
     default, that of `--index-url`. `prefix` is "" or as in "/pypi". `base_url` does
     not end with a slash. `min_free` None is
     the rule (1G, or 5 % of the file system if that is less); `max_file_size` and `max_stale` None: no limit. `allow`
-    empty: any client. `access_log` is a path, "-" for stdout, None for off.
+    empty: any client. `max_connections` None: what the limit of
+    open files allows; `max_client_connections` 0: no limit. `access_log` is a path, "-" for stdout, None for off.
     """
 
     interface: str
@@ -75,6 +76,8 @@ class Settings:
     offline: bool
     allow: tuple[Network, ...]
     trusted_proxy: tuple[Network, ...]
+    max_connections: int | None
+    max_client_connections: int
     admin_token: str | None = field(repr=False)
     ca_file: str | None
     insecure_host: frozenset[str]

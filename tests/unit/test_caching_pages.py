@@ -18,6 +18,7 @@ from twisted_pypi.errors import Absent, Unavailable, UpstreamFailed
 from twisted_pypi.events import FetchFailed, OwnerAbsent, PageRegressed, PageRejected
 from twisted_pypi.fetching.pace import PATIENCE
 from twisted_pypi.http.freshness import REGRESSION_PATIENCE
+from twisted_pypi.model import PageRoute
 from twisted_pypi.storage.memory import MemoryStore
 from unit.controlled import ControlledBody
 from unit.doubles import FakeUpstream, InlineWorkers, TextDocument, answer, page_route, scratch, source
@@ -63,6 +64,31 @@ class PagesCase(SynchronousTestCase):
 
     def of_kind(self, kind: type) -> list:
         return [event for event in self.events if isinstance(event, kind)]
+
+
+class OutOfMemory(PagesCase):
+    """The parsing thread can't have the memory that one page takes."""
+
+    def without_memory(self) -> PageRoute:
+        def interpret(body: object) -> TextDocument:
+            raise MemoryError
+
+        return page_route(evolve(source(), interpret=interpret))
+
+    def test_it_is_a_failure_of_that_page(self) -> None:
+        asked = self.ask(self.without_memory())
+        self.upstream.answer(answer(200, b"large"))
+        problem = self.failureResultOf(asked, Unavailable).value
+        self.assertIn("memory", problem.reason)
+        self.assertEqual([event.reason for event in self.of_kind(PageRejected)], ["out of memory"])
+        self.cached()
+
+    def test_a_copy_is_served_instead(self) -> None:
+        self.cached()
+        self.clock.advance(TTL)
+        asked = self.ask(self.without_memory())
+        self.upstream.answer(answer(200, b"large"))
+        self.assert_answer(asked, CacheState.STALE, b"one")
 
 
 class Coalescing(PagesCase):

@@ -75,6 +75,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (got.index_ttl, got.not_found_ttl, got.stale_wait, got.inactive) == (300, 60, 1, 180 * 86400)
     assert (got.connect_timeout, got.read_timeout, got.max_fetches, got.grace) == (5, 10, 32, 10)
     assert (got.offline, got.allow, got.trusted_proxy, got.admin_token) == (False, (), (), None)
+    assert (got.max_connections, got.max_client_connections) == (None, 256)
     assert (got.ca_file, got.insecure_host, got.access_log, got.log_level) == (None, frozenset(), "-", "info")
     (index,) = got.indexes
     assert (index.name, index.url, index.files_url) == (PUBLIC_INDEX, PUBLIC_INDEX, PUBLIC_FILES)

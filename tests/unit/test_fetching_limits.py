@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pypi.fetching.limits import FairSlots
+from twisted_pypi.fetching.limits import FairSlots, QueueFull
 
 
 class Queue:
@@ -60,6 +60,35 @@ class FairSlotsTests(SynchronousTestCase):
         self.successResultOf(stays)
         queue.slots.release()
         assert queue.slots.held == 0
+
+    def test_those_who_wait_are_bounded_and_who_has_the_most_gives_way(self) -> None:
+        queue = Queue(1)
+        queue.slots.most_waiting = 4
+        queue.ask("a")
+        greedy = [queue.ask("a") for _ in range(4)]
+        modest = queue.ask("b")
+        self.failureResultOf(greedy[-1], QueueFull)
+        self.failureResultOf(queue.ask("a"), QueueFull)
+        assert queue.slots._counts.total() == 4
+        queue.slots.release()
+        queue.slots.release()
+        self.successResultOf(modest)
+        for _ in range(3):
+            queue.slots.release()
+        assert [client for client, _ in queue.served] == ["a", "a", "b", "a", "a"]
+        assert (queue.slots.held, queue.slots._counts) == (0, {})
+
+    def test_a_queue_that_was_full_takes_others_again(self) -> None:
+        queue = Queue(1)
+        queue.slots.most_waiting = 1
+        queue.ask("a")
+        waits = queue.ask("b")
+        self.failureResultOf(queue.ask("b"), QueueFull)
+        waits.cancel()
+        self.failureResultOf(waits, CancelledError)
+        again = queue.ask("c")
+        queue.slots.release()
+        self.successResultOf(again)
 
 
 @given(st.integers(1, 4), st.lists(st.sampled_from("+-x"), max_size=60), st.randoms())

@@ -18,6 +18,7 @@ from twisted_pypi.model import FileLink
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.storage.lock import lock_directory
+from twisted_pypi.storage.sources import CheckedSource
 from twisted_pypi.storage.tree import Tree
 from unit.storage_doubles import KEY, PAGE, Disk, Page, body_of, content, meta, now, put_file, record
 
@@ -337,17 +338,45 @@ def test_a_file_that_was_changed_is_dropped(disk, tmp_path, data):
     assert disk.store.usage() == (0, 0)
 
 
-def test_a_file_that_cannot_be_read_just_now_is_not_dropped(disk, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.EMFILE, Unavailable), (errno.ENFILE, Unavailable), (errno.EIO, LookupError)]
+)
+def test_a_file_that_cannot_be_read_just_now_is_not_dropped(disk, monkeypatch, number, error):
     file = put_file(disk.store)
+
+    def refuse(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("twisted_pypi.storage.tree.os.open", refuse)
+        with pytest.raises(error):
+            now(disk.store.files.open(file))
+    assert content(disk.store, file) == b"wheel"
+
+
+def test_a_page_that_cannot_be_opened_for_want_of_descriptors_is_not_taken_for_absent(disk, monkeypatch):
+    page = now(disk.store.pages.put(meta(), Page(), ("json",)))
+    disk.store.pages._hot.pop(page.meta.key)
 
     def too_many(*args, **kwargs):
         raise OSError(errno.EMFILE, "too many open files")
 
     with monkeypatch.context() as patch:
         patch.setattr("twisted_pypi.storage.tree.os.open", too_many)
-        with pytest.raises(LookupError):
-            now(disk.store.files.open(file))
-    assert content(disk.store, file) == b"wheel"
+        with pytest.raises(Unavailable):
+            now(disk.store.pages.get(page.meta.key))
+    assert now(disk.store.pages.get(page.meta.key)) == page
+
+
+def test_a_check_in_the_future_tells_nothing(disk, tmp_path):
+    file = put_file(disk.store)
+    disk.clock.rightNow -= 86400
+    source = now(disk.store.files.open(file))
+    assert isinstance(source, CheckedSource)
+    source.close()
+    again = now(disk.store.files.open(file))
+    assert not isinstance(again, CheckedSource)
+    again.close()
 
 
 def crashed(disk):

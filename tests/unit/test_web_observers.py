@@ -285,10 +285,17 @@ class TestMetrics:
             events.StoreTrouble("put", "full"),
             events.Decided("k", "HIT", "fresh"),
             events.RequestRefused("192.0.2.7", 400, "x"),
+            events.TurnedAway("192.0.2.1", "idle"),
+            events.TurnedAway("192.0.2.1", "total"),
+            events.TurnedAway("192.0.2.1", "total"),
         ):
             metrics.observe(event)
+        metrics.watch_connections(lambda: 12)
         lines = metrics.render().decode().splitlines()
         for line in (
+            "pypicache_connections 12.0",
+            'pypicache_connections_turned_away_total{reason="idle"} 1.0',
+            'pypicache_connections_turned_away_total{reason="total"} 2.0',
             'pypicache_requests_total{kind="page",state="HIT",status="200"} 2.0',
             'pypicache_requests_total{kind="error",state="NONE",status="404"} 1.0',
             "pypicache_sent_bytes_total 3668.0",

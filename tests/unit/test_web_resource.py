@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from twisted_pypi.errors import BadPath
@@ -14,6 +16,7 @@ from twisted_pypi.units import network
 from twisted_pypi.web.clients import effective_client, is_within
 from twisted_pypi.web.problems import MAX_REASON, reason_phrase
 from twisted_pypi.web.resource import Readiness, below
+from twisted_pypi.web.responding import ANSWER_TIMEOUT
 from unit.web_doubles import FILE, PAGE, Mount, Response, Web, parse
 
 PROXY = IPv4Address("TCP", "10.0.0.1", 5000)
@@ -135,6 +138,9 @@ class TestHealth:
         assert web.ask("/readyz").status == 503
         readiness.ready = True
         assert web.ask("/readyz").status == 200
+        readiness.stalled = lambda: True
+        answer = web.ask("/readyz")
+        assert (answer.status, answer.body) == (503, b"not ready: the disk does not answer\n")
 
     def test_for_anybody_at_the_root_and_below_the_prefix(self) -> None:
         web = Web(allow=networks(["10.0.0.0/8"]), prefix="/pypi")
@@ -249,6 +255,33 @@ class TestProblems:
         assert "secret" not in response.reason + response.body.decode()
         failures = [event["log_failure"].value for event in logged if "log_failure" in event]
         assert failures == [broken]
+
+    def test_whatever_hangs_the_client_is_told_in_time(self) -> None:
+        web = Web()
+        web.pages.hot, web.pages.waiting = False, Deferred()
+        transport = web.raw(b"GET /simple/six/ HTTP/1.1\r\nHost: h\r\n\r\n")
+        web.clock.advance(ANSWER_TIMEOUT - 0.1)
+        assert transport.value() == b""
+        web.clock.advance(0.1)
+        response = parse(transport.value())
+        assert (response.status, response["retry-after"]) == (503, "2")
+        web.clock.advance(1)
+        web.pages.waiting = None
+        transport.clear()
+        transport.protocol.dataReceived(b"GET /simple/six/ HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert parse(transport.value()).status == 200
+
+    @pytest.mark.parametrize(
+        "error", [MemoryError(), OSError(errno.EMFILE, "too many"), OSError(errno.ENFILE, "too many")]
+    )
+    def test_what_this_machine_lacks_now_it_may_have_in_a_moment(self, error: Exception) -> None:
+        web = Web()
+        web.pages.hot, web.pages.errors = False, [error]
+        response = web.ask("/simple/six/")
+        assert (response.status, response["retry-after"]) == (503, "2")
+        assert "at the moment" in response.reason
+        web.pages.hot = True
+        assert web.ask("/simple/six/").status == 200
 
 
 class TestClients:

@@ -13,7 +13,8 @@ from e2e.corpus import CONTINUE, CORPUS, FOLLOWING, PAGE, SMUGGLED, Case
 from twisted_pypi.answers import FileAnswer
 from twisted_pypi.events import RequestRefused, Served
 from twisted_pypi.http.request_head import MAX_BODY
-from twisted_pypi.web.strictness import BODY_TIME, LINGER
+from twisted_pypi.web.patience import REQUEST_TIMEOUT
+from twisted_pypi.web.strictness import LINGER
 from unit.web_doubles import HIT, Response, Transport, Web, at_rest, parse
 
 GET = b"GET /simple/six/ HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -181,7 +182,7 @@ class TestSlowBodies:
         transport = web.raw(POST)
         for _ in range(4):
             transport.protocol.dataReceived(b"x")
-            web.clock.advance(BODY_TIME / 4)
+            web.clock.advance(REQUEST_TIMEOUT / 4)
         assert parse(transport.value()).status == 408
         assert transport.disconnecting
 
@@ -189,7 +190,7 @@ class TestSlowBodies:
         web = Web()
         transport = web.raw(POST)
         transport.protocol.dataReceived(b"12345")
-        web.clock.advance(BODY_TIME)
+        web.clock.advance(REQUEST_TIMEOUT)
         assert [answer.status for answer in answers(transport.value())] == [405]
         assert not transport.disconnecting
 

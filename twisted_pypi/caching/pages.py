@@ -5,9 +5,10 @@ One request: what is stored (`_copy`) → `freshness.plan` → serve, or wait fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
-from attrs import define, evolve, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -53,7 +54,10 @@ class _Held:
 
 @define
 class CachedPages:
-    """`interfaces.Pages` over a store and an upstream."""
+    """`interfaces.Pages` over a store and an upstream.
+
+    `now` is the time of day, of which pages on disk have their age; by default the clock's.
+    """
 
     store: Store
     upstream: Upstream
@@ -62,6 +66,7 @@ class CachedPages:
     observer: Observer
     clock: IReactorTime
     policy: PagePolicy = PagePolicy()
+    now: Callable[[], float] = field(default=Factory(lambda self: self.clock.seconds, takes_self=True))
     _flights: Singleflight[Asked] = field(factory=Singleflight, init=False)
     _absent: Expiring = field(factory=Expiring, init=False)
     _insisted: Expiring = field(factory=Expiring, init=False)
@@ -125,7 +130,7 @@ class CachedPages:
             page = await self.store.pages.get(source.key)
             if page is not None:
                 # Just stale, by the second that file times and sums may be off: --max-stale counts from here.
-                just_stale = self.clock.seconds() - source.ttl - 1
+                just_stale = self.now() - source.ttl - 1
                 await self.store.pages.expire(source.key, min(page.validated_at, just_stale))
                 await self.refresher.announce_all(source.key)
                 count += 1
@@ -158,7 +163,7 @@ class CachedPages:
         return None
 
     def _copy_of(self, source: PageSource, page: StoredPage) -> Copy:
-        return Copy(self.clock.seconds() - page.validated_at, source.ttl, self.policy.max_stale)
+        return Copy(self.now() - page.validated_at, source.ttl, self.policy.max_stale)
 
     def _circumstances(self, route: PageRoute, held: _Held | None, asker: Asker) -> Circumstances:
         insist = asker.no_cache and held is not None and self._may_insist(route)

@@ -124,6 +124,9 @@ class Refresher:
             except (ValueError, RecursionError) as error:
                 self.observer(PageRejected(url, str(error)))
                 problem = f"sent no usable page: {error}"
+            except MemoryError:
+                self.observer(PageRejected(url, "out of memory"))
+                problem = "sent a page that there is no memory for"
             except OSError as error:
                 self.observer(StoreTrouble("page", f"{url}: {error}"))
                 problem = "sent a page that can't be stored here"

@@ -18,7 +18,7 @@ from twisted_pypi.fetching.body import Drain, HttpBody
 from twisted_pypi.fetching.breaker import Breakers
 from twisted_pypi.fetching.credentials import authorization
 from twisted_pypi.fetching.exchange import Exchanger, Message
-from twisted_pypi.fetching.limits import FairSlots
+from twisted_pypi.fetching.limits import FairSlots, QueueFull
 from twisted_pypi.fetching.policy import IndexRules, OriginPolicy
 from twisted_pypi.fetching.redirects import MAX_REDIRECTS, REDIRECTS, target_of
 from twisted_pypi.fetching.tls import TlsPolicy
@@ -100,7 +100,7 @@ class HttpUpstream:
             rules = self._policy.rules(request.index, request.url)
             origin = self._policy.enter(request.url, request.named)
             slots = self._slots[request.file]
-            await slots.acquire(request.client, str(origin))
+            await self._enter(slots, request, str(origin))
             place = _Place(slots)
             try:
                 return await self._follow(request, rules, place.leave)
@@ -110,6 +110,12 @@ class HttpUpstream:
         except UpstreamFailed as failure:
             self._observer(FetchFailed(failure.url, failure.reason, request.file))
             raise
+
+    async def _enter(self, slots: FairSlots, request: FetchRequest, origin: str) -> None:
+        try:
+            await slots.acquire(request.client, origin)
+        except QueueFull:
+            raise UpstreamFailed("too many fetches wait", without_secrets(request.url)) from None
 
     async def close(self) -> None:
         """Close the idle connections."""

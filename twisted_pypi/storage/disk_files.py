@@ -11,11 +11,12 @@ from attrs import define, evolve, field
 
 from twisted_pypi.answers import ByteSource
 from twisted_pypi.digests import Digests
+from twisted_pypi.errors import Unavailable
 from twisted_pypi.lru import Lru
 from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.digests import digests_of
-from twisted_pypi.storage.engine import Engine
+from twisted_pypi.storage.engine import Engine, refuse_without_descriptors
 from twisted_pypi.storage.hot_bodies import HotBodies
 from twisted_pypi.storage.layout import Path, file_path
 from twisted_pypi.storage.leftovers import Leftovers
@@ -85,13 +86,17 @@ class DiskFiles:
         return entry.file
 
     async def open(self, file: StoredFile) -> ByteSource:
-        """Its bytes. Raises `LookupError` when it has gone, was replaced or never confirmed, or is damaged."""
+        """Its bytes. Raises `LookupError` when it has gone, was replaced or never confirmed, or is damaged.
+
+        Raises `Unavailable` when no descriptor is left.
+        """
         entry = await self._entry(file.key)
         if entry is None or not file.sha256 or entry.sha256 != file.sha256:
             raise LookupError(f"gone: {file.key}")
         try:
             descriptor = self.engine.tree.open_file(file_path(file.key))
-        except OSError:
+        except OSError as error:
+            refuse_without_descriptors(error)
             return await self.engine.tasks.run(self._recheck(entry), FileSource.close)
         if Stamp.of(descriptor) != entry.stamp:
             os.close(descriptor)
@@ -149,7 +154,9 @@ class DiskFiles:
         return entry if sure else None
 
     def _is_checked(self, entry: Entry) -> bool:
-        return entry.checked_at >= max(self.distrust_before, self.engine.clock.seconds() - _WEEK)
+        now = self.engine.clock.seconds()
+        # A check in the future tells nothing: the clock was set back since.
+        return max(self.distrust_before, now - _WEEK) <= entry.checked_at <= now
 
     async def _entry(self, key: str) -> Entry | None:
         entry = self._hot.get(key)
@@ -174,10 +181,10 @@ class DiskFiles:
         return source
 
     async def _check(self, entry: Entry) -> None:
-        failure = None
+        failure: Exception | None = None
         try:
             (await self._recheck(entry)).close()
-        except LookupError as error:
+        except (LookupError, Unavailable) as error:
             failure = error
         for source in self._checks.pop(entry.key):
             source.settle(failure)

@@ -15,7 +15,7 @@ from twisted_pypi.model import Document
 from twisted_pypi.records import PageMeta, Representation, StoredPage
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.disk_facts import DiskFacts
-from twisted_pypi.storage.engine import Engine
+from twisted_pypi.storage.engine import Engine, refuse_without_descriptors
 from twisted_pypi.storage.layout import Path, page_path
 from twisted_pypi.storage.pagefile import (
     DamagedPage,
@@ -107,7 +107,7 @@ class DiskPages:
 
     async def _get(self, key: str) -> StoredPage | None:
         async with self._locks.hold(key):
-            page = self._hot.get(key) or await self._read(key, lambda _, page: page)
+            page = self._hot.get(key) or await self._read(key, lambda _, page: page, refuse=True)
             if page is not None:
                 self._hot.put(key, page)
                 self.engine.recency.used(PAGE, key)
@@ -118,14 +118,18 @@ class DiskPages:
         async with self._locks.hold(key):
             if wanted.length > self.engine.limits.memory // 4:
                 return await self._large_body(key, wanted)
-            data = await self._read(key, lambda descriptor, found: read_body(descriptor, _same(found, wanted)))
+            data = await self._read(
+                key, lambda descriptor, found: read_body(descriptor, _same(found, wanted)), refuse=True
+            )
             if data is None:
                 raise self._gone(key)
             self.engine.bodies.put(wanted.digest, data)
             return data
 
     async def _large_body(self, key: str, wanted: Representation) -> FileSource:
-        found = await self._read(key, lambda descriptor, page: (os.dup(descriptor), page, _same(page, wanted)))
+        found = await self._read(
+            key, lambda descriptor, page: (os.dup(descriptor), page, _same(page, wanted)), refuse=True
+        )
         if found is None:
             raise self._gone(key)
         descriptor, page, _ = found
@@ -216,8 +220,11 @@ class DiskPages:
                 self._hot.pop(key)  # its file has gone: the next who asks has it fetched and stored again
             return page
 
-    async def _read(self, key: str, then: Callable[[int, StoredPage], T]) -> T | None:
-        """`then(descriptor, page)` of the page's file, in a worker thread; None without a (whole, fitting) page."""
+    async def _read(self, key: str, then: Callable[[int, StoredPage], T], *, refuse: bool = False) -> T | None:
+        """`then(descriptor, page)` of the page's file, in a worker thread; None without a (whole, fitting) page.
+
+        With `refuse` it raises `Unavailable` when no descriptor is left.
+        """
         try:
             return await self.engine.workers.run(self._read_file, key, then)
         except DamagedPage as error:
@@ -225,6 +232,8 @@ class DiskPages:
         except OSError as error:
             if not isinstance(error, FileNotFoundError | NotADirectoryError):
                 self.engine.trouble(f"reading {key}", error)
+            if refuse:
+                refuse_without_descriptors(error)
         except LookupError:
             pass
         return None

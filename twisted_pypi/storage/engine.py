@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TypeVar
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
+from twisted_pypi.errors import Unavailable
 from twisted_pypi.events import StoreTrouble
 from twisted_pypi.interfaces import Observer, Workers
 from twisted_pypi.lru import Lru
@@ -20,6 +22,12 @@ from twisted_pypi.storage.tasks import Tasks
 from twisted_pypi.storage.tree import Tree
 
 T = TypeVar("T")
+
+
+def refuse_without_descriptors(error: OSError) -> None:
+    """Raises `Unavailable` for want of descriptors: an entry that can't be opened now is neither gone nor damaged."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        raise Unavailable("Too many open files at the moment") from error
 
 
 def _tell_grown(engine: Engine, _: object, value: int) -> int:

@@ -23,14 +23,13 @@ class SweptChannel(http.HTTPChannel):
 
     def setTimeout(self, period: int | None) -> int | None:  # noqa: N802
         """Idle `period` seconds from now at most, None: for ever; what it was before. As in `TimeoutMixin`."""
-        before, self.timeOut = self.timeOut, period
+        before = self.timeOut
+        self.timeOut = period
         self.deadline = math.inf if period is None else self.site.reactor.seconds() + period
         return before
 
     def resetTimeout(self) -> None:  # noqa: N802
-        """Begin to count anew, if there is a time-out."""
-        if self.timeOut is not None:
-            self.deadline = self.site.reactor.seconds() + self.timeOut
+        """Bytes that come earn no further time: what a request may take is known when it begins."""
 
 
 @define(eq=False)

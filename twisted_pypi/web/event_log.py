@@ -34,6 +34,11 @@ _LINES = {
     events.TransferEnded: (LogLevel.info, "transfer of {size} bytes ended, {verdict}: {url}"),
     events.StoreTrouble: (LogLevel.warn, "store: {what}: {reason}"),
     events.Evicted: (LogLevel.info, "dropped {entries} least recently used entries, {size} bytes"),
+    events.TurnedAway: (LogLevel.debug, "a connection of {client} was turned away: {reason}"),
+    events.Crowded: (
+        LogLevel.warn,
+        "connections: {counts}; open now {seated} of {limit}; the last client was {client}",
+    ),
     events.BreakerChanged: (LogLevel.warn, "{origin} is taken for {verdict}"),
     events.RequestRefused: (LogLevel.info, "refused a request of {client} with {status}: {reason}"),
 }

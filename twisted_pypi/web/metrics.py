@@ -35,6 +35,10 @@ class Metrics:
         self._evicted = counter("evicted_entries", "Entries dropped as least recently used")
         self._evicted_bytes = counter("evicted_bytes", "Bytes dropped as least recently used")
         self._trouble = counter("store_trouble", "What the store could not do")
+        self._turned_away = counter(
+            "connections_turned_away", "Connections refused or closed for want of room", "reason"
+        )
+        self._connections = Gauge("pypicache_connections", "Connections of clients", registry=registry)
         self._running = Gauge("pypicache_transfers_running", "Files being fetched", registry=registry)
         self._breaker = Gauge("pypicache_breaker_open", "Origins taken for down", ["origin"], registry=registry)
         self._latency = Histogram(
@@ -55,6 +59,7 @@ class Metrics:
             events.TransferBroke: lambda event: self._broken.inc(),
             events.TransferEnded: lambda event: self._running.dec(),
             events.StoreTrouble: lambda event: self._trouble.inc(),
+            events.TurnedAway: lambda event: self._turned_away.labels(event.reason).inc(),
             events.Evicted: self._on_evicted,
             events.BreakerChanged: self._on_breaker,
         }
@@ -64,6 +69,10 @@ class Metrics:
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Show what `count` tells as the number of open connections."""
+        self._connections.set_function(count)
 
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4."""

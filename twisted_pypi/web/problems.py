@@ -6,10 +6,12 @@ The reason goes three ways, because each client shows another one: the reason ph
 
 from __future__ import annotations
 
+import errno
 import json
 from http import HTTPStatus
 
 from attrs import define
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -55,8 +57,21 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(503, error.reason, (("Cache-Control", "no-store"), *_retry_after(error)))
         case CacheError():
             return Problem(500, error.reason)
+        case TookTooLong():  # upstream's time-outs come with a reason of their own
+            return _for_now("This took too long: the machine is busy, or its disk does not answer")
+        case MemoryError():
+            _log.error("A request failed: out of memory")
+            return _for_now("Out of memory at the moment")
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            _log.error("A request failed: {reason}", reason=str(error))
+            return _for_now("Too many open files at the moment")
     _log.failure("A request failed", Failure(error))  # type: ignore[no-untyped-call]
     return Problem(500, "Internal error: see the daemon's log", (("Cache-Control", "no-store"),))
+
+
+def _for_now(reason: str) -> Problem:
+    """What this machine lacks now, it may have in a moment."""
+    return problem_of(Unavailable(reason))
 
 
 def _retry_after(error: Unavailable) -> tuple[tuple[str, str], ...]:

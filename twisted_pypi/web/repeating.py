@@ -28,48 +28,48 @@ class Repeats(Protocol):
 
 
 class RepeatingChannel(StrictChannel):
-    """One connection of a client. `memo`, where there is one, is asked before a request is parsed."""
+    """One connection of a client. The site's `memo`, where there is one, is asked before a request is parsed."""
 
     site: Any
 
-    memo: Repeats | None = None
+    seated = True
+    """Whether its requests are answered as those of others are."""
 
     head = b""
     """The request that is being answered, if all of it came in one piece that held nothing else."""
 
+    _asked: Repeats | None = None
     _client: str | None = None
-
-    @property
-    def peer(self) -> str:
-        """The address at the other end, "" on a UNIX socket."""
-        return str(getattr(self.getPeer(), "host", ""))  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Answer at once what was answered before; parse anything else."""
         if not self.requests:
             self.head = b""
-            if self.memo is not None and self.persistent and not self._full and not self.paused:
+            memo = self.site.memo
+            blocked = self.site.draining or self._full or self.paused
+            if memo is not None and self.seated and self.persistent and not blocked:
                 # What is left of a line before it: nothing is taken for a request that isn't the whole of it.
                 data = self.clearLineBuffer() + data  # type: ignore[no-untyped-call]
-                if self._answered_again(data):
+                client = self._client_for(memo)
+                if client is not None and self._answered_again(memo, data, client):
                     return
-                # Looking it up may have shown that this client's requests are not to be remembered.
-                if self.memo is not None and is_head(data):
+                if client is not None and is_head(data):
                     self.head = data
-        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        super().dataReceived(data)
 
-    def _answered_again(self, data: bytes) -> bool:
-        assert self.memo is not None
-        if self._client is None:
-            # Not sooner: behind a PROXY protocol the address is known only now.
-            self._client = None if self.site.draining else self.memo.client_of(self.peer)
-            if self._client is None:
-                self.memo = None
-                return False
-        pieces = self.memo.again(data, self._client)
+    def _client_for(self, memo: Repeats) -> str | None:
+        # Decided with the first request: behind a PROXY protocol the address is known only then.
+        if memo is not self._asked:
+            self._asked, self._client = memo, memo.client_of(self.peer)
+        return self._client
+
+    def _answered_again(self, memo: Repeats, data: bytes, client: str) -> bool:
+        pieces = memo.again(data, client)
         if pieces is None:
             return False
-        self.setTimeout(self.site.timeOut)  # type: ignore[no-untyped-call]
+        self.receiving = False
+        self.setTimeout(self.site.timeOut)
+        self.site.admission.answered(self)
         transport: Any = self.transport
         transport.writeSequence(pieces)
         return True

@@ -38,9 +38,10 @@ _SLASHES = re.compile(r"^/{2,}")
 
 @define
 class Readiness:
-    """Whether clients may be sent here: the store is open, and the daemon isn't shutting down."""
+    """Whether clients may be sent here: the store is open and answers, and the daemon isn't shutting down."""
 
     ready: bool = False
+    stalled: Callable[[], bool] = lambda: False
 
 
 @frozen
@@ -112,9 +113,9 @@ class ProxyResource(Resource):
     def _answer(self, ask: Ask) -> Answer:
         services = self._services
         check(ask)
-        path = below(services.prefix, ask.path)
-        if (health := self._health(ask.path) or self._health(path or "")) and ask.method in _READS:
+        if (health := self.health(ask)) is not None:
             return health
+        path = below(services.prefix, ask.path)
         if not is_allowed(ask.client, services.allow):
             raise Forbidden("Your address is not allowed to use this cache")
         if path is None:
@@ -130,12 +131,20 @@ class ProxyResource(Resource):
             raise _not_allowed(ask.method, _READS)
         return self._own(ask, path) or self._proxied(ask, path)
 
+    def health(self, ask: Ask) -> Reply | None:
+        """The answer to a health check, at the root or below the prefix; None for anything else."""
+        if ask.method not in _READS:
+            return None
+        return self._health(ask.path) or self._health(below(self._services.prefix, ask.path) or "")
+
     def _health(self, path: str) -> Reply | None:
         if path == "/healthz":
             return simple_reply(200, _TEXT, b"ok\n", "health", ("Cache-Control", "no-store"))
         if path == "/readyz":
-            ready = self._services.readiness.ready
-            body = b"ready\n" if ready else b"not ready\n"
+            readiness = self._services.readiness
+            stalled = readiness.stalled()
+            ready = readiness.ready and not stalled
+            body = b"ready\n" if ready else b"not ready%s\n" % (b": the disk does not answer" if stalled else b"")
             return simple_reply(200 if ready else 503, _TEXT, body, "health", ("Cache-Control", "no-store"))
         return None
 

@@ -24,6 +24,9 @@ from twisted_pypi.web.problems import problem_body, problem_of, reason_phrase
 from twisted_pypi.web.sending import PIECE, MemorySource, Sender
 from twisted_pypi.web.site import CacheRequest
 
+ANSWER_TIMEOUT = 14.0
+"""Seconds in which an answer begins, whatever hangs. Upstream has less; pip doesn't wait for more than 15."""
+
 CLIENT_GONE = 499
 """The status that is reported when a client left before any answer (as nginx does)."""
 
@@ -114,6 +117,8 @@ class Exchange:
     def wait(self, answer: Coroutine[Deferred[Any], Any, Reply]) -> None:
         """Answer later. A client that leaves meanwhile cancels the coroutine."""
         waiting = Deferred.fromCoroutine(answer)
+        if not waiting.called and self.ask.method != "DELETE":  # a purge takes as long as it takes
+            waiting.addTimeout(ANSWER_TIMEOUT, self.clock)
         self.request.notifyFinish().addErrback(lambda _: waiting.cancel())
         waiting.addCallbacks(self.send, self._failed)
         waiting.addErrback(self._unsendable)
@@ -177,7 +182,7 @@ class Exchange:
             state=provenance.state if provenance else None,
             kind=reply.kind,
             upstream_seconds=provenance.upstream_seconds if provenance else None,
-            seconds=self.clock.seconds() - self.began,
+            seconds=max(0.0, self.clock.seconds() - self.began),  # the time of day may be set back
             agent=ask.header("user-agent"),
             protocol=ask.protocol,
             complete=complete,

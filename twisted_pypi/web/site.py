@@ -20,8 +20,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from twisted_pypi.http.dates import http_date
+from twisted_pypi.http.request_head import Refused
 from twisted_pypi.interfaces import Observer
-from twisted_pypi.web.deadlines import Sweeper, SweptChannel
+from twisted_pypi.web.admission import Admission
+from twisted_pypi.web.deadlines import Sweeper
+from twisted_pypi.web.patience import REQUEST_TIMEOUT
 from twisted_pypi.web.repeating import RepeatingChannel, Repeats
 
 KEEP_ALIVE = 120
@@ -75,7 +78,7 @@ class CacheRequest(http.Request):
     def process(self) -> None:
         """The request is complete: hand it to the site's resource."""
         self.received = True
-        self.channel.site.resource.render(self)
+        self.channel.resource.render(self)
 
     def begin(self, status: int, reason: bytes, lines: bytes, body: bytes = b"", *, sized: bool = True) -> None:
         """Write the head: status line, the header `lines` (each with its CRLF) and those that every answer has.
@@ -94,7 +97,7 @@ class CacheRequest(http.Request):
             lines += b"Connection: close\r\n"
         if self.chunked:
             lines += b"Transfer-Encoding: chunked\r\n"
-        head = response_head(status, reason, lines, int(site.reactor.seconds()))
+        head = response_head(status, reason, lines, int(site.wall.seconds()))
         self.sentLength = len(body)
         channel.writeSequence((head, body) if len(body) > _JOINED else (head + body,))
 
@@ -103,8 +106,8 @@ class CacheRequest(http.Request):
         self.transport.abortConnection()
 
 
-class CacheChannel(RepeatingChannel, SweptChannel):
-    """One connection of a client."""
+class CacheChannel(RepeatingChannel):
+    """One connection of a client, whose requests `resource` answers."""
 
     requestFactory: Any = CacheRequest  # noqa: N815
     site: CacheSite
@@ -135,8 +138,21 @@ class CacheChannel(RepeatingChannel, SweptChannel):
     def connectionMade(self) -> None:  # noqa: N802
         """Begin: the site takes note of the connection."""
         super().connectionMade()  # type: ignore[no-untyped-call]
-        self.memo = self.site.memo
+        self.seated = self.site.admission.enter(self, self.peer)
         self.site.watch(self)
+
+    @property
+    def resource(self) -> Any:
+        """What answers its requests."""
+        return self.site.resource if self.seated else self.site.crowded
+
+    def timeoutConnection(self) -> None:  # noqa: N802
+        """Close a connection that idled, or whose request (408) or whose client takes too long."""
+        if self.receiving:
+            self.refuse(Refused(408, f"The request did not come within {REQUEST_TIMEOUT} seconds"))
+            self.site.admission.turned_away(self.peer, "slow")
+        else:
+            self.dismiss()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         """End: the requests under way learn that their client has gone."""
@@ -147,7 +163,8 @@ class CacheChannel(RepeatingChannel, SweptChannel):
 class CacheSite(Site):
     """The factory of client connections. `resource.render(request)` answers every request, whatever its path.
 
-    `memo` answers those that it knows before they are parsed.
+    `memo` answers those that it knows before they are parsed. `crowded` answers on connections that `admission` has no
+    seat for. Deadlines follow `reactor`, dates `wall`.
     """
 
     protocol = CacheChannel  # type: ignore[assignment]
@@ -155,10 +172,21 @@ class CacheSite(Site):
     noisy = False
 
     def __init__(
-        self, resource: IResource, reactor: IReactorTime, observer: Observer, memo: Repeats | None = None
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        observer: Observer,
+        *,
+        wall: IReactorTime | None = None,
+        admission: Admission | None = None,
+        crowded: IResource | None = None,
+        memo: Repeats | None = None,
     ) -> None:
         super().__init__(resource, CacheRequest, timeout=KEEP_ALIVE, reactor=reactor)  # type: ignore[no-untyped-call]
         self.observer = observer
+        self.wall = wall or reactor
+        self.admission = admission or Admission(observer, reactor)
+        self.crowded = crowded or resource
         self.memo = memo
         self.channels: set[CacheChannel] = set()
         self._sweeper = Sweeper(reactor)
@@ -180,7 +208,7 @@ class CacheSite(Site):
 
     def common_lines(self) -> bytes:
         """The header lines of every answer."""
-        return _common(int(self.reactor.seconds()))
+        return _common(int(self.wall.seconds()))
 
     @property
     def busy(self) -> int:
@@ -217,6 +245,7 @@ class CacheSite(Site):
         """The connection is closed."""
         self.channels.discard(channel)
         self._sweeper.forget(channel)
+        self.admission.leave(channel)
         self._tell_waiters()
 
     def _tell_waiters(self) -> None:

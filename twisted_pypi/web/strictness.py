@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableDescriptor, IHalfCloseableProtocol, IReactorTime
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IHalfCloseableProtocol, IReactorTime
 from twisted.web import http
 from zope.interface import implementer
 
@@ -22,10 +20,8 @@ from twisted_pypi.events import RequestRefused, Served
 from twisted_pypi.http.request_body import Body, body_of
 from twisted_pypi.http.request_head import MAX_LINE, Refused, RequestHead, RequestLine, too_long
 from twisted_pypi.interfaces import Observer
+from twisted_pypi.web.patience import PatientChannel
 from twisted_pypi.web.problems import Problem, problem_body, reason_phrase
-
-BODY_TIME = 30.0
-"""Seconds in which the whole body of a request must come."""
 
 LINGER = 5.0
 """Seconds for which a refused client may go on sending (and is not heard) before its connection is cut."""
@@ -44,7 +40,7 @@ class StrictSite(Protocol):
 
 
 @implementer(IHalfCloseableProtocol)
-class StrictChannel(http.HTTPChannel):
+class StrictChannel(PatientChannel):
     """One connection of a client, up to the point where a request is complete."""
 
     # A line that ends in a bare line feed is seen at once, instead of waiting for a CRLF that never comes.
@@ -54,9 +50,7 @@ class StrictChannel(http.HTTPChannel):
     requests: list[Any]
     site: StrictSite
     _body: Body | None = None
-    _timer: IDelayedCall | None = None
     _blank = False
-    _full = False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -113,7 +107,6 @@ class StrictChannel(http.HTTPChannel):
             self._head = RequestHead()
         else:
             self.length = None  # any but 0: twisted.web goes into raw mode
-            self._timer = self.callLater(BODY_TIME, self._body_too_slow)  # type: ignore[no-untyped-call]
 
     def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
         """Take a piece of a body; or, while a request is being answered, of what comes after it."""
@@ -126,23 +119,16 @@ class StrictChannel(http.HTTPChannel):
             self.refuse(refused)
             return
         if rest is not None:
-            self._end_body()
+            self._body = None
             self._head = RequestHead()
-            self.allContentReceived()  # type: ignore[no-untyped-call]
-            self.dataReceived(rest)  # type: ignore[no-untyped-call]
-
-    def _end_body(self) -> None:
-        self._body = None
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-
-    def _body_too_slow(self) -> None:
-        self.refuse(Refused(408, f"The request's body did not come within {BODY_TIME:.0f} seconds"))
+            self.allContentReceived()
+            if rest:
+                self.dataReceived(rest)
 
     def refuse(self, refused: Refused) -> None:
         """Answer, and hear nothing more of this connection. Only while `idle`: an answer under way comes first."""
         self.persistent = 0
-        self._end_body()
+        self._body = None
         line = self._head.line
         accept = b",".join(self.requests[-1].requestHeaders.getRawHeaders(b"accept", ())) if self.requests else b""
         content_type, body = problem_body(Problem(refused.status, refused.reason), accept.decode("latin-1"))
@@ -163,8 +149,7 @@ class StrictChannel(http.HTTPChannel):
 
     def _linger(self) -> None:
         transport: Any = self.transport
-        self.setTimeout(None)  # type: ignore[no-untyped-call]
-        self._timer = self.callLater(LINGER, transport.abortConnection)  # type: ignore[no-untyped-call]
+        self.cut_after(LINGER)
         # Closed with unread bytes, a socket is reset, and the client may lose the answer (RFC 9112, 9.6).
         if IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure():
             transport.loseWriteConnection()
@@ -172,7 +157,7 @@ class StrictChannel(http.HTTPChannel):
             self.loseConnection()  # type: ignore[no-untyped-call]
 
     def _report(self, line: RequestLine, refused: Refused, size: int) -> None:
-        client = str(getattr(self.getPeer(), "host", ""))  # type: ignore[no-untyped-call]
+        client = self.peer
         self.site.observer(RequestRefused(client, refused.status, refused.reason))
         self.site.observer(
             Served(
@@ -198,32 +183,6 @@ class StrictChannel(http.HTTPChannel):
 
     def writeConnectionLost(self) -> None:  # noqa: N802
         """Our side is closed: nothing to do."""
-
-    def pauseProducing(self) -> None:  # noqa: N802
-        """The transport's buffer is full."""
-        self._full = True
-        super().pauseProducing()  # type: ignore[no-untyped-call]
-
-    def requestDone(self, request: http.Request) -> None:  # noqa: N802
-        """An answer is complete. While the buffer is full, requests that wait behind it go on waiting."""
-        self.paused = self._full
-        super().requestDone(request)  # type: ignore[no-untyped-call]
-        if self._full:
-            # While a request was being answered, this did not stop reading.
-            super().pauseProducing()  # type: ignore[no-untyped-call]
-
-    def resumeProducing(self) -> None:  # noqa: N802
-        """The transport's buffer has room again."""
-        self._full = False
-        super().resumeProducing()  # type: ignore[no-untyped-call]
-        if self.paused:
-            self.paused = False
-            self.dataReceived(b"")  # type: ignore[no-untyped-call]
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
-        """The end."""
-        self._end_body()
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
 
 def _ignore(data: bytes) -> None:
