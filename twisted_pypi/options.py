@@ -111,7 +111,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             absent="1G, or 5 % of the disk if that is less",
             help="space to leave on the disk",
         ),
-        Option("memory", "SIZE", units.size, "64M", help="hot pages kept in memory"),
+        Option("memory", "SIZE", units.size, "64M", help="hot pages and small files kept in memory"),
         Option("inactive", "DUR", units.positive_duration, "180d", help="drop what was not asked for in this time"),
         Option("index-ttl", "DUR", units.duration, "5m", help="freshness of pages; 0 revalidates each time"),
         Option("not-found-ttl", "DUR", units.duration, "1m", help="freshness of a 404, at most --index-ttl"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +105,22 @@ def test_the_access_log_says_how_each_answer_came_about(daemon: Daemon) -> None:
     ask(daemon, PAGE)
     daemon.wait_for_log(r"GET /simple/app/ HTTP/1\.1.* MISS ")
     daemon.wait_for_log(r"GET /simple/app/ HTTP/1\.1.* HIT ")
+
+
+def test_an_access_log_that_nobody_reads_holds_up_nobody(start: Start, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        daemon = start("--access-log", str(pipe))
+        agent = "x" * 1900
+        # More than a pipe holds, and more than goes into one batch of lines.
+        for _ in range(600):
+            assert ask(daemon, "/healthz", User_Agent=agent).status == 200
+        assert daemon.stop() == 0
+        assert agent.encode() in os.read(reader, 1 << 16)
+    finally:
+        os.close(reader)
 
 
 def test_the_access_log_can_be_rotated(start: Start) -> None:

@@ -127,7 +127,8 @@ class Sharing(FilesCase):
         self.name()
         self.assertTrue(still())
         self.name("other", "00" * 32)
-        self.assertTrue(still())
+        self.assertFalse(still())
+        still = self.files.ready(self.route, Asker()).still
         self.name(digest="00" * 32)
         self.assertFalse(still())
         self.assertIsNone(self.files.ready(self.route, Asker()))

@@ -28,6 +28,29 @@ def test_idle_connections_are_closed() -> None:
     assert transport.disconnecting
 
 
+def test_one_timer_looks_after_all_connections() -> None:
+    web = Web()
+    transports = [web.connect() for _ in range(50)]
+    assert len(web.clock.getDelayedCalls()) == 1
+    web.clock.advance(KEEP_ALIVE - 1)
+    transports[0].protocol.dataReceived(GET)
+    web.clock.advance(1)
+    assert [transport.disconnecting for transport in transports] == [False] + [True] * 49
+    transports[0].end()
+    assert [call for call in web.clock.getDelayedCalls() if call.func.__name__ == "_look"] == []
+
+
+def test_a_connection_that_waits_for_its_answer_does_not_idle() -> None:
+    web = Web()
+    web.pages.hot, web.pages.waiting = False, Deferred()
+    transport = web.raw(GET)
+    web.clock.advance(10 * KEEP_ALIVE)
+    assert not transport.disconnecting
+    web.pages.waiting.callback(None)
+    web.clock.advance(KEEP_ALIVE)
+    assert transport.disconnecting
+
+
 def test_lines_that_are_too_long_are_refused() -> None:
     long = b"a" * (1 << 15)
     for data, status in (

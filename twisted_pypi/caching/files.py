@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from twisted_pypi.answers import Asker, CacheState, FileAnswer, Provenance
 from twisted_pypi.caching.companion import Companions
-from twisted_pypi.caching.knowledge import Knowledge, Known, agrees
+from twisted_pypi.caching.knowledge import Ground, Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
@@ -59,18 +59,21 @@ class CachedFiles:
         What continues a broken download is left to `answer`.
         """
         file = None if asker.if_range else self.store.hot(route.key)
-        known = self.knowledge.at_hand(route) if file is not None and file.sha256 else None
-        if file is None or known is None or not (agrees(file, known.hashes) or not known.hashes):
+        at_hand = self.knowledge.at_hand(route) if file is not None and file.sha256 else None
+        if file is None or at_hand is None:
+            return None
+        known, ground = at_hand
+        if known.hashes and not agrees(file, known.hashes):
             return None
         body = None if asker.head else self.store.hot_body(file)
         if body is None and not asker.head:
             return None
         self.observer(Decided(route.key, "serve", "stored"))
-        still = partial(self._still, route, file, known)
+        still = partial(self._still, route, file, ground)
         return FileAnswer(file.size, file.sha256, body, Provenance(CacheState.HIT), still=still)
 
-    def _still(self, route: FileRoute, file: StoredFile, known: Known) -> bool:
-        same = self.store.hot(route.key) is file and self.knowledge.at_hand(route) == known
+    def _still(self, route: FileRoute, file: StoredFile, ground: Ground) -> bool:
+        same = self.store.hot(route.key) is file and self.knowledge.holds(route, ground)
         return same and self.store.unchanged(file)
 
     async def answer(self, route: FileRoute, asker: Asker) -> FileAnswer:

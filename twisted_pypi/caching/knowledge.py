@@ -21,6 +21,10 @@ Permits = Callable[[str, str], bool]
 """Whether pages of the index (first argument) may name files at the URL (second)."""
 
 
+Ground = tuple[tuple[NamedLink, ...], tuple[str, Mapping[str, float]] | None]
+"""What is known of a file rests on these links; without a digest in them, on its index's mark at first download too."""
+
+
 @frozen
 class Known:
     """What is known of one file. `named`: a page of `index` named `url`; `announced`: and so its `.metadata`."""
@@ -61,16 +65,23 @@ class Knowledge:
         """Like `of`, from what is recorded alone: no page is read, and nothing is refused."""
         return await self._known(route, await self._said(route))
 
-    def at_hand(self, route: FileRoute) -> Known | None:
-        """Like `recorded`, if that can be told in memory alone."""
+    def at_hand(self, route: FileRoute) -> tuple[Known, Ground] | None:
+        """Like `recorded`, if that can be told in memory alone; and what it rests on."""
         links = self.facts.hot_links(route.companion_of or route.key)
         if links is None:
             return None
         known = _said_of(route, _first_in_order(route, links))
         if known.hashes:
-            return known
+            return known, (links, None)
         first = self.facts.hot_marks(_first_of(known.index), route.key)
-        return None if first is None else _with_first(known, first)
+        return None if first is None else (_with_first(known, first), (links, (known.index, first)))
+
+    def holds(self, route: FileRoute, ground: Ground) -> bool:
+        """Whether `at_hand` would still say the same."""
+        links, first = ground
+        if self.facts.hot_links(route.companion_of or route.key) != links:
+            return False
+        return first is None or self.facts.hot_marks(_first_of(first[0]), route.key) == first[1]
 
     async def remember(self, file: StoredFile) -> None:
         """Nobody announced a digest of the file: what it was at its first download is what it has to be."""

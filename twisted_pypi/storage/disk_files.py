@@ -233,21 +233,7 @@ class DiskFiles:
         path = file_path(file.key)
         async with self._locks.hold(file.key):
             stamp = await self.engine.workers.run(self._move, name, descriptor, path)
-            entry = Entry(
-                kind=FILE,
-                key=file.key,
-                path="/".join(path),
-                stamp=stamp,
-                sha256=file.sha256,
-                hashes=dict(file.hashes),
-                etag=file.etag,
-                last_modified=file.last_modified,
-                index=file.index,
-                verified=file.verified,
-                stored_at=now,
-                used_at=now,
-                checked_at=now,
-            )
+            entry = Entry.of_file(file, "/".join(path), stamp, now)
             try:
                 await self.engine.sql(Catalogue.record, entry)
             except sqlite3.Error as error:

@@ -57,6 +57,25 @@ class Entry:
     used_at: float = 0.0
     checked_at: float = 0.0
 
+    @classmethod
+    def of_file(cls, file: StoredFile, path: str, stamp: Stamp, now: float) -> Entry:
+        """The entry of a file that was stored, and so checked, now."""
+        return cls(
+            kind=FILE,
+            key=file.key,
+            path=path,
+            stamp=stamp,
+            sha256=file.sha256,
+            hashes=dict(file.hashes),
+            etag=file.etag,
+            last_modified=file.last_modified,
+            index=file.index,
+            verified=file.verified,
+            stored_at=now,
+            used_at=now,
+            checked_at=now,
+        )
+
     @cached_property
     def file(self) -> StoredFile:
         """The entry as the other rooms see a file: one object, so that who has it can tell that nothing changed."""
