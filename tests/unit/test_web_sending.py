@@ -41,6 +41,9 @@ class Site:
         self.web = Web(files=self)
         self.client = connect(self.web.site.buildProtocol(None), SocketReactor(self.web.clock))
 
+    def ready(self, route: object, asker: object) -> None:
+        """Nothing is at hand."""
+
     async def answer(self, route: object, asker: object) -> FileAnswer:
         source = None if asker.head else self.make()
         self.sources += [source] if source else []
@@ -54,7 +57,7 @@ class Site:
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.fstat(source.fileno)
         assert not self.client.reactor.writers
-        assert not [call for call in self.web.clock.calls if call.func.__name__ == "_look"]
+        assert not [call for call in self.web.clock.calls if call.func.__qualname__ == "Sender._look"]
 
 
 @pytest.fixture
