@@ -15,9 +15,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted_pypi.errors import ConfigError, Unavailable
 from twisted_pypi.events import Evicted, StoreTrouble
 from twisted_pypi.model import FileLink
+from twisted_pypi.storage import disk_pages
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.storage.lock import lock_directory
+from twisted_pypi.storage.pagefile import read_body
 from twisted_pypi.storage.sources import CheckedSource
 from twisted_pypi.storage.tree import Tree
 from unit.storage_doubles import KEY, PAGE, Disk, Page, body_of, content, meta, now, put_file, record
@@ -615,6 +617,17 @@ class LateWorkers:
                 waiter.errback()
             else:
                 waiter.callback(result)
+
+
+def test_all_who_wait_for_a_new_page_have_its_body_read_once(disk, monkeypatch):
+    page, reads = now(disk.store.pages.put(meta(), Page(), ("json",))), []
+    wanted = page.representations["json", "identity"]
+    late = disk.store._engine.workers = LateWorkers()
+    monkeypatch.setattr(disk_pages, "read_body", lambda *args: reads.append(args) or read_body(*args))
+    answers = [Deferred.fromCoroutine(disk.store.pages.body(page, wanted)) for _ in range(50)]
+    late.work()
+    assert [answer.result for answer in answers] == [b"{}"] * 50
+    assert len(reads) == 1
 
 
 def test_who_leaves_stops_the_waiting_and_not_the_work(disk):

@@ -116,6 +116,8 @@ class DiskPages:
     async def _body(self, page: StoredPage, wanted: Representation) -> bytes | FileSource:
         key = page.meta.key
         async with self._locks.hold(key):
+            if (read := self.hot_body(page, wanted)) is not None:
+                return read  # by whoever came first of all who wait for a new page
             if wanted.length > self.engine.limits.memory // 4:
                 return await self._large_body(key, wanted)
             data = await self._read(
