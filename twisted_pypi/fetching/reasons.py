@@ -14,6 +14,10 @@ from twisted.web.client import RequestGenerationFailed, RequestTransmissionFaile
 _WRAPPERS = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)
 
 
+class HeadTooLarge(Exception):
+    """An answer's headers, or one line of them, are larger than anybody needs."""
+
+
 @frozen
 class Trouble:
     """`again`: it may go better on a fresh connection. `unreachable`: the origin's fault, not this answer's."""
@@ -29,6 +33,7 @@ _KNOWN: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Trouble], ...
     (net.ConnectionLost, Trouble("connection reset", again=True)),
     (net.ConnectionClosed, Trouble("connection closed", again=True)),
     (net.DNSLookupError, Trouble("DNS: name not found")),
+    (HeadTooLarge, Trouble("the headers of the answer are too large", unreachable=False)),
     (VerificationError, Trouble("TLS: certificate verify failed: it is for another name")),
 )
 
