@@ -18,7 +18,7 @@ from twisted_pypi.caching.pages import BUDGET, CachedPages
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.errors import Absent, Forbidden, Unavailable, UpstreamFailed
-from twisted_pypi.events import IntegrityFailed, TransferEnded
+from twisted_pypi.events import FetchFailed, IntegrityFailed, TransferEnded
 from twisted_pypi.model import FetchRequest, FileLink, FileRoute
 from twisted_pypi.storage.memory import MemoryStore
 from twisted_pypi.storage.memory_partial import MemoryPartial
@@ -576,6 +576,21 @@ class Failures(FilesCase):
             asked = self.ask()
             self.upstream.answer(answer(status))
             self.failureResultOf(asked, Unavailable)
+
+    def test_what_upstream_owes_is_reported(self) -> None:
+        self.name()
+        for status in (204, 304, 403, 404):
+            asked = self.ask()
+            self.deliver(answer(status))
+            self.failureResultOf(asked)
+            self.assertEqual(self.events.pop(), FetchFailed(URL, f"answered {status}", True))
+        self.assertEqual(self.of_kind(FetchFailed), [])
+
+    def test_what_nobody_promised_is_not(self) -> None:
+        asked = self.ask()
+        self.deliver(answer(404))
+        self.failureResultOf(asked, Absent)
+        self.assertEqual(self.of_kind(FetchFailed), [])
 
     def test_one_failure_is_shared(self) -> None:
         asked = [self.ask() for _ in range(5)]

@@ -15,7 +15,7 @@ from twisted_pypi.answers import ByteSource
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.caching.passing import arrives
 from twisted_pypi.errors import Absent, UpstreamFailed
-from twisted_pypi.events import StoreTrouble, TransferEnded, TransferStarted
+from twisted_pypi.events import FetchFailed, StoreTrouble, TransferEnded, TransferStarted
 from twisted_pypi.fetching.integrity import verifiable
 from twisted_pypi.fetching.resume import Verdict, again, content_range, judge, validator_of
 from twisted_pypi.fetching.resuming import ResumingBody
@@ -106,10 +106,13 @@ class Transfers:
         fetched = await self.upstream.fetch(_request(known, client, headers, method))
         if fetched.status in (200, 206) and (fetched.status == 200 or range_):
             return fetched
-        fetched.body.abandon()
-        if fetched.status in (404, 410):
-            raise Absent(f"upstream has no such file (answered {fetched.status})")
-        raise UpstreamFailed(f"answered {fetched.status}", without_secrets(known.url), fetched.status)
+        absent = fetched.status in (404, 410)
+        # What no page promised may be missing, and a client may ask for a piece beyond the end.
+        expected = (absent and not (known.named and known.announced)) or (fetched.status == 416 and range_)
+        failure = self._unusable(fetched, known, quiet=bool(expected))
+        if absent:
+            raise Absent(f"upstream has no such file ({failure.reason})")
+        raise failure
 
     async def stop(self) -> None:
         """Break off what is under way; the clients see broken transfers."""
@@ -219,8 +222,15 @@ class Transfers:
         fetched = await self.upstream.fetch(_request(known, client, headers))
         if fetched.status in (200, 206, 416):
             return fetched
+        raise self._unusable(fetched, known)
+
+    def _unusable(self, fetched: Fetched, known: Known, quiet: bool = False) -> UpstreamFailed:
+        """Why this answer is of no use; reported, unless nobody could expect another."""
         fetched.body.abandon()
-        raise UpstreamFailed(f"answered {fetched.status}", without_secrets(known.url), fetched.status)
+        failure = UpstreamFailed(f"answered {fetched.status}", without_secrets(known.url), fetched.status)
+        if not quiet:
+            self.observer(FetchFailed(failure.url, failure.reason, file=True))
+        return failure
 
     async def _carry(self, route: FileRoute, known: Known, opened: Opened, transfer: Transfer) -> None:
         """Receive, release to the clients, publish. Failures are events: every client already saw its own."""
