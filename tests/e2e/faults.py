@@ -19,16 +19,21 @@ PIECE = 64 << 10
 
 @define
 class Exchange:
-    """One request, its healthy answer, and the connection. `keep` tells whether the connection goes on."""
+    """One request, its healthy answer, and the connection.
+
+    `keep` tells whether the connection goes on, `begun` whether the head was sent.
+    """
 
     request: Request
     response: Response
     writer: asyncio.StreamWriter
     keep: bool = True
+    begun: bool = False
 
     async def send(self, response: Response, first: int = 0, last: int | None = None) -> None:
-        """Send a response, its body from `first` to `last` (exclusive); the head goes with `first` = 0."""
-        head = response.head() if first == 0 else b""
+        """Send a response's body from `first` to `last` (exclusive), its head before whatever is sent first."""
+        head = b"" if self.begun else response.head()
+        self.begun = True
         bodyless = self.request.method == "HEAD" or response.status == 304
         body = b"" if bodyless else response.body[first:last]
         self.keep = self.keep and response.content_length
@@ -44,9 +49,9 @@ Fault = Callable[[Exchange], Awaitable[None]]
 
 @define
 class Gate:
-    """A fault that waits: after `after` body bytes (None: before the headers), until `release`, then goes on healthy.
+    """A fault that waits until `release`, after `after` body bytes (0: behind the headers, None: before them).
 
-    `arrived` is set when a request waits at it.
+    Then it goes on healthy. `arrived` is set when a request waits at it.
     """
 
     after: int | None = None
@@ -59,7 +64,7 @@ class Gate:
             self._opened.set_result(None)
 
     async def __call__(self, exchange: Exchange) -> None:
-        if self.after:
+        if self.after is not None:
             await exchange.send(exchange.response, 0, self.after)
         self.arrived.set()
         await asyncio.shield(asyncio.wrap_future(self._opened))
@@ -67,12 +72,12 @@ class Gate:
 
 
 def hang(after: int | None = None) -> Gate:
-    """Never go on: before the headers, or after so many body bytes."""
+    """Never go on: before the headers, or after so many body bytes (0: behind the headers)."""
     return Gate(after)
 
 
 def reset(after: int | None = None) -> Fault:
-    """Break the connection with a TCP reset, before headers or after so many body bytes."""
+    """Break the connection with a TCP reset, before headers or after so many body bytes (0: behind the headers)."""
 
     async def act(exchange: Exchange) -> None:
         if after is not None:
