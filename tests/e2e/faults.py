@@ -66,9 +66,13 @@ class Gate:
     async def __call__(self, exchange: Exchange) -> None:
         if self.after is not None:
             await exchange.send(exchange.response, 0, self.after)
+        await self.wait()
+        await exchange.send(exchange.response, self.after or 0)
+
+    async def wait(self) -> None:
+        """Wait as a request does."""
         self.arrived.set()
         await asyncio.shield(asyncio.wrap_future(self._opened))
-        await exchange.send(exchange.response, self.after or 0)
 
 
 def hang(after: int | None = None) -> Gate:

@@ -330,9 +330,9 @@ class FailureTests(UpstreamTestCase):
 
     def test_a_large_body_is_no_large_head(self) -> None:
         body = bytes(MAX_HEAD + 1)
-        for _ in range(2):
-            fetching = self.fetch()
-            wire = wire if self.reactor.tcpClients == [] else self.wire()
+        fetching, wire = self.fetch(), self.wire()
+        for connection_is_new in (True, False):
+            fetching = fetching if connection_is_new else self.fetch()
             wire.answer(f"HTTP/1.1 200 OK\nX: {'x' * 9000}\nContent-Length: {len(body)}\n", body)
             assert self.body(self.successResultOf(fetching)) == body
 

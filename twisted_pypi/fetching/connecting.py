@@ -99,7 +99,7 @@ class Connection(ProtocolWrapper):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         """See `IProtocol`."""
         if self.disconnecting and (self._head or 0) > LineReceiver.MAX_LENGTH:
-            reason = Failure(HeadTooLarge())
+            reason = Failure(HeadTooLarge())  # type: ignore[no-untyped-call]
         self._lost = reason
         self._tell(reason)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]

@@ -1,0 +1,164 @@
+"""Faults of the files' origin: what the clients get, what the operator sees, and that nothing wrong is kept.
+
+Each row goes through `ordeal.undergo`: three clients on a cold cache, the cure, and a hit under the same fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from e2e.daemon import Daemon
+from e2e.faults import Fault, corrupt, hang, redirect, reply, reset, short_body, truncated
+from e2e.malformed import (
+    bad_chunk,
+    changed,
+    closed,
+    cut_chunks,
+    dripping,
+    gzipped,
+    headed,
+    large_head,
+    long_line,
+    no_length_cut,
+    slow_end,
+    too_long,
+    wire,
+    with_headers,
+)
+from e2e.ordeal import SIZE, Row, undergo
+from e2e.upstream import Upstream
+
+MID = 100_000
+FAILURES = 'pypicache_upstream_failures_total{kind="file"}'
+BREAKS, WRONG = "pypicache_transfer_breaks_total", "pypicache_integrity_failures_total"
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    """One for all rows: each has a project of its own."""
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One for all rows."""
+    where = ("--index-url", upstream.index_url, "--files-url", upstream.files_url, "--access-log", "none")
+    with Daemon(tmp_path_factory.mktemp("faults") / "daemon", (*where, "--read-timeout", "3")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def healthy(upstream: Upstream) -> Iterator[None]:
+    """Nothing of a row that failed is left to the next."""
+    yield
+    upstream.heal()
+
+
+def refused(name: str, fault: Fault | None, reason: str, fetches: int = 1, retry_after: str = "2") -> Row:
+    """No usable answer: a 503 that says why, for all who wait; logged and counted once."""
+    faults = () if fault is None else (fault,)
+    lines = {f"upstream failed, {reason}": 1}
+    return Row(name, faults, 503, reason, retry_after, fetches, lines, {FAILURES: 1})
+
+
+def wrong(name: str, fault: Fault, **more: Any) -> Row:
+    """Not the file that was announced: a broken transfer, an error in the log, nothing kept."""
+    row = Row(name, (fault,), 0, lines={"not what was announced, sha256": 1}, counts={WRONG: 1})
+    return evolve(row, **more)
+
+
+def overcome(name: str, *faults: Fault, line: str, breaks: int = 1) -> Row:
+    """A break that no client notices."""
+    return Row(name, (*faults, HEALTHY), fetches=breaks + 1, lines={line: 1}, counts={BREAKS: breaks})
+
+
+def given_up(name: str, *faults: Fault, line: str, breaks: int = 1, resumes: bool = True, **more: Any) -> Row:
+    """A transfer that doesn't come to its end: it breaks for all clients, before the last piece."""
+    counts = {BREAKS: breaks, FAILURES: breaks}
+    return evolve(Row(name, faults, 0, fetches=breaks + 1, lines={line: 1}, counts=counts, resumes=resumes), **more)
+
+
+HEALTHY = changed(lambda response: response)
+TOO_LARGE = "the headers of the answer are too large"
+IMPROPER = "the answer is not proper HTTP"
+
+BEFORE_HEADERS = [
+    refused("refused", None, "connection refused", fetches=0),
+    refused("hang", hang(), "no answer within 3 s"),
+    refused("one byte a second", dripping(b"HTTP/1.1 200 OK\r\nX: ", 1.0), "no answer within 3 s"),
+    refused("reset", reset(), "connection reset", fetches=2),
+    refused("closed", closed(), "connection closed", fetches=2),
+    refused("closed in headers", wire(lambda response: response.head()[:40]), "connection closed", fetches=2),
+    refused("garbage status line", wire(lambda response: b"!!!\r\n\r\n"), IMPROPER),
+    refused("no HTTP at all", wire(lambda response: b"\x15\x03\x01\x00\x02\x02\x50\r\n"), IMPROPER),
+    refused("garbage Content-Length", headed("Content-Length: many"), IMPROPER),
+    refused("negative Content-Length", headed(f"Content-Length: -{SIZE}"), IMPROPER),
+    refused("two Content-Lengths", headed(f"Content-Length: {SIZE}", "Content-Length: 7"), IMPROPER),
+    refused("unknown transfer coding", headed("Transfer-Encoding: rot13"), IMPROPER),
+    refused("one MB of headers", large_head(1 << 20), TOO_LARGE),
+    refused("one MB in one header", long_line(1 << 20), TOO_LARGE),
+    refused("bogus 304", reply(304), "answered 304"),
+    refused("bogus 206", reply(206, {"Content-Range": "bytes 0-9/10"}, bytes(10)), "answered 206"),
+    refused("bogus 416", reply(416), "answered 416"),
+    refused("no content", reply(204), "answered 204"),
+    *(refused(f"status {status}", reply(status), f"answered {status}") for status in (400, 401, 403, 407, 451)),
+    *(refused(f"status {status}", reply(status), f"answered {status}") for status in (500, 502, 503, 504, 599, 999)),
+    refused("429 with Retry-After", reply(429, {"Retry-After": "7"}), "answered 429", retry_after="7"),
+    refused("503 with Retry-After", reply(503, {"Retry-After": "3600"}), "answered 503", retry_after="30"),
+    refused("503 with a date", reply(503, {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}), "answered 503", 1, "1"),
+    refused("redirect without a place", reply(302), "redirects to no usable URL"),
+    refused("redirect to a script", redirect("javascript:alert(1)"), "redirects to no usable URL"),
+    refused("redirect to itself", redirect("?again"), "more than 5 redirects", fetches=6),
+]
+
+
+@pytest.mark.parametrize("row", BEFORE_HEADERS, ids=lambda row: row.name)
+def test_before_headers(row: Row, upstream: Upstream, daemon: Daemon) -> None:
+    undergo(row, upstream, daemon)
+
+
+BETWEEN_HEADERS_AND_BODY = [
+    overcome("headers then reset", reset(0), line="transfer broke at byte 0, connection broke"),
+    overcome("headers then closed", short_body(0), line="transfer broke at byte 0, connection broke"),
+    overcome("headers then hang", hang(0), line="transfer broke at byte 0, no data within 3 s"),
+    overcome("headers then bad chunk", bad_chunk(0), line="transfer broke at byte 0, connection broke"),
+    given_up("headers then forbidden", short_body(0), reply(403), line="upstream failed, answered 403", resumes=False),
+]
+
+
+@pytest.mark.parametrize("row", BETWEEN_HEADERS_AND_BODY, ids=lambda row: row.name)
+def test_between_headers_and_body(row: Row, upstream: Upstream, daemon: Daemon) -> None:
+    undergo(row, upstream, daemon)
+
+
+BROKE = f"transfer broke at byte {MID}, connection broke"
+
+IN_MID_BODY = [
+    overcome("mid reset", reset(MID), line="transfer broke at byte"),
+    overcome("mid short", short_body(MID), line=BROKE),
+    overcome("mid hang", hang(MID), line=f"transfer broke at byte {MID}, no data within 3 s"),
+    overcome("mid bad chunk", bad_chunk(MID), line=BROKE),
+    overcome("mid cut chunks", cut_chunks(MID), line=BROKE),
+    Row("one byte a second in the body", (slow_end(3),)),
+    Row("more than announced", (too_long(1000),)),
+    Row("encoded in name only", (with_headers(Content_Encoding="x-gzip"),)),
+    Row("a type of a page", (with_headers(Content_Type="text/html"),)),
+    Row("a size that the page has wrong", (HEALTHY,), page=lambda entry: {**entry, "size": SIZE - 1}),
+    wrong("wrong digest", corrupt()),
+    wrong("well-formed and short", truncated()),
+    wrong("well-formed and long", changed(lambda response: evolve(response, body=response.body + b"more"))),
+    wrong("really encoded", gzipped()),
+    wrong("empty", reply(200)),
+    wrong("login page", reply(200, {"Content-Type": "text/html"}, b"<html><form>log in</form></html>")),
+    wrong("without length and cut", no_length_cut(MID)),
+]
+
+
+@pytest.mark.parametrize("row", IN_MID_BODY, ids=lambda row: row.name)
+def test_in_mid_body(row: Row, upstream: Upstream, daemon: Daemon) -> None:
+    undergo(row, upstream, daemon)
