@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.events import TransferBroke
+from twisted_pypi.events import IntegrityFailed, TransferBroke
 from twisted_pypi.fetching.integrity import WrongBody
 from twisted_pypi.fetching.resume import BACKOFF, PROGRESS, Verdict, judge, question, validator_of
 from twisted_pypi.fetching.resuming import ResumingBody
@@ -173,6 +173,7 @@ class ResumingTests(SynchronousTestCase):
         for other in (b"?" + DATA[1:], DATA + b"?", DATA[:-1]):
             self.begin(60_000, body(0, len(other), whole=True, data=other), body(60_000))
             self.assertIn("changed", self.failed(WrongBody).reason)
+            self.assertIsInstance(self.events[-1], IntegrityFailed)
             self.assertEqual(len(self.got), 60_000)
 
     def test_after_a_useless_answer_the_whole_is_asked_for(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.events import TransferBroke
+from twisted_pypi.events import IntegrityFailed, TransferBroke
 from twisted_pypi.fetching.integrity import WrongBody
 from twisted_pypi.fetching.resume import BACKOFF, PROGRESS, Verdict, content_range, judge, question
 from twisted_pypi.interfaces import Fetched, FetchedBody, Observer
@@ -111,7 +112,7 @@ class ResumingBody:
             self._compare = True
             raise UpstreamFailed("answered with another piece than was asked for", self.url)
         if verdict is Verdict.CHANGED:
-            raise WrongBody(f"upstream's file changed: it no longer has {self.whole} bytes", self.url)
+            self._refuse("length", str(self.whole), str(coming))
         if verdict is Verdict.COMPARE:
             await self._skip()
         elif part := content_range(fetched.headers):
@@ -129,7 +130,12 @@ class ResumingBody:
             left -= min(left, len(data))
         if digest.hexdigest() != self._prefix():
             self._ahead = b""
-            raise WrongBody("upstream's file changed while it was fetched", self.url)
+            self._refuse(f"sha256 of the first {self.position} bytes", self._prefix(), digest.hexdigest())
+
+    def _refuse(self, what: str, before: str, now: str) -> NoReturn:
+        """Whoever has a part of the one file must not go on with the other: it counts as a failed check."""
+        self._observer(IntegrityFailed(self.url, what, before, now))
+        raise WrongBody("upstream's file changed while it was fetched", self.url)
 
 
 def _is_final(failure: UpstreamFailed) -> bool:
