@@ -20,9 +20,11 @@ from twisted_pypi.caching.knowledge import Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
+from twisted_pypi.caching.settling import settle
 from twisted_pypi.caching.transfers import Opened, Transfers
 from twisted_pypi.errors import Absent, CacheError, Unavailable, UpstreamFailed
 from twisted_pypi.events import Decided
+from twisted_pypi.fetching.integrity import HOLD_BACK
 from twisted_pypi.interfaces import FileStore, Observer
 from twisted_pypi.model import FileRoute
 from twisted_pypi.records import StoredFile
@@ -142,6 +144,8 @@ class CachedFiles:
         try:
             if route.companion_of and self.spoiled(route.key):
                 raise UpstreamFailed("sent something else than was announced", known.url)
+            if route.companion_of and known.hashes and (made := await self.companions.make(route, known, asker)):
+                return made  # it was checked, and nobody needs to wait for upstream
             if asker.head:
                 return await self._head(route, known, asker)
             if (
@@ -211,6 +215,9 @@ class CachedFiles:
         seconds = self.clock.seconds() - begun
         joined = opened.transfer.join() if opened.transfer is not None else None
         if joined is not None:
+            size = known.size if opened.length is None else opened.length
+            if route.companion_of or (size is not None and size <= HOLD_BACK):
+                await settle(joined, self.clock)
             how = Provenance(
                 CacheState.MISS,
                 collapsed=collapsed,
