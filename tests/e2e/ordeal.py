@@ -192,7 +192,7 @@ def upstream_in_trouble(upstream: Upstream, file: File, faults: tuple[Fault, ...
 def herd(
     upstream: Upstream, daemon: Daemon, file: File, path: str, faults: tuple[Fault, ...], size: int = HERD
 ) -> list[Outcome]:
-    """What so many clients get who meet the faults together: the first request to upstream waits until all have come."""
+    """What so many clients get who meet the faults together: upstream waits until all have come."""
     gate = Gate()
     faults = (held(gate, faults[0]), *(faults[1:] or faults)) if faults else ()
     with upstream_in_trouble(upstream, file, faults):
