@@ -142,8 +142,6 @@ class CachedFiles:
         if left and not known.named:  # a page may have come to list it
             raise Absent(f"{route.name}: upstream has no such file", provenance=Provenance(CacheState.HIT, ttl=left))
         try:
-            if route.companion_of and self.spoiled(route.key):
-                raise UpstreamFailed("sent something else than was announced", known.url)
             if route.companion_of and known.hashes and (made := await self.companions.make(route, known, asker)):
                 return made  # it was checked, and nobody needs to wait for upstream
             if asker.head:
