@@ -40,43 +40,15 @@ def headed(*lines: str) -> Fault:
     return wire(lambda response: head + response.body)
 
 
-def with_headers(**headers: str) -> Fault:
-    """The healthy answer with further headers; `_` is `-`."""
-    more = {name.replace("_", "-"): text for name, text in headers.items()}
-    return changed(lambda response: evolve(response, headers={**response.headers, **more}))
-
-
-def large_head(size: int) -> Fault:
-    """About `size` bytes of headers, each of them of a usual length, before a right body."""
-    line = "X-Filler: " + "x" * 88
-    return headed(*[line] * (size // 100))
-
-
 def long_line(size: int) -> Fault:
     """One header of `size` bytes."""
     return headed("X-Filler: " + "x" * size)
-
-
-def bad_chunk(after: int) -> Fault:
-    """In chunks, of which the one after so many bytes has no length that could be read."""
-    head = STATUS_LINE + b"Transfer-Encoding: chunked\r\n\r\n"
-
-    def make(response: Response) -> bytes:
-        chunk = b"%x\r\n%b\r\n" % (after, response.body[:after]) if after else b""
-        return head + chunk + b"no length\r\n"
-
-    return wire(make)
 
 
 def cut_chunks(after: int) -> Fault:
     """In chunks; after so many bytes the connection ends without the last one."""
     head = STATUS_LINE + b"Transfer-Encoding: chunked\r\n\r\n"
     return wire(lambda response: head + b"%x\r\n%b\r\n" % (after, response.body[:after]))
-
-
-def too_long(extra: int) -> Fault:
-    """The right length announced, and `extra` further bytes sent."""
-    return wire(lambda response: response.head() + response.body + bytes(extra))
 
 
 def gzipped() -> Fault:
@@ -87,18 +59,6 @@ def gzipped() -> Fault:
         return evolve(response, headers=headers, body=gzip.compress(response.body, mtime=0))
 
     return changed(make)
-
-
-def dripping(head: bytes, interval: float) -> Fault:
-    """One byte of `head` each `interval` seconds, for ever."""
-
-    async def act(exchange: Exchange) -> None:
-        for number in range(1 << 20):
-            exchange.writer.write(head[number : number + 1] or b"x")
-            await exchange.writer.drain()
-            await asyncio.sleep(interval)
-
-    return act
 
 
 def slow_end(seconds: int) -> Fault:
@@ -117,8 +77,3 @@ def slow_end(seconds: int) -> Fault:
 def no_length_cut(after: int) -> Fault:
     """Without a length; the connection ends after so many bytes, as it would at the end of the body."""
     return changed(lambda response: evolve(response, body=response.body[:after], content_length=False))
-
-
-def closed() -> Fault:
-    """The connection ends without a byte."""
-    return wire(lambda response: b"")

@@ -6,18 +6,21 @@ the next client is served; the fault is back, and whoever asks for what is store
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import re
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from e2e.clients import Reply, ask, links
 from e2e.daemon import DIRECT, Daemon
-from e2e.faults import Exchange, Fault, Gate
+from e2e.faults import Exchange, Fault
 from e2e.packages import File, blob
 from e2e.upstream import Upstream
 from e2e.waiting import DEADLINE, wait_for
@@ -166,14 +169,26 @@ class Client:
             self._connection.close()
 
 
-def held(gate: Gate, fault: Fault) -> Fault:
-    """The fault, once the gate is opened."""
+@define
+class Turnstile:
+    """Holds requests to upstream until it is opened; `arrived` is set when the first has come."""
 
-    async def act(exchange: Exchange) -> None:
-        await gate.wait()
-        await fault(exchange)
+    arrived: threading.Event = field(factory=threading.Event)
+    _opened: Future[None] = field(factory=Future)
 
-    return act
+    def before(self, fault: Fault) -> Fault:
+        """The fault, once this is open."""
+
+        async def act(exchange: Exchange) -> None:
+            self.arrived.set()
+            await asyncio.shield(asyncio.wrap_future(self._opened))
+            await fault(exchange)
+
+        return act
+
+    def open(self) -> None:
+        """Let all go on."""
+        self._opened.set_result(None)
 
 
 @contextmanager
@@ -193,19 +208,19 @@ def herd(
     upstream: Upstream, daemon: Daemon, file: File, path: str, faults: tuple[Fault, ...], size: int = HERD
 ) -> list[Outcome]:
     """What so many clients get who meet the faults together: upstream waits until all have come."""
-    gate = Gate()
-    faults = (held(gate, faults[0]), *(faults[1:] or faults)) if faults else ()
+    turnstile = Turnstile()
+    faults = (turnstile.before(faults[0]), *(faults[1:] or faults)) if faults else ()
     with upstream_in_trouble(upstream, file, faults):
         clients = [Client(daemon, path) for _ in range(size)]
         if faults:
-            arrive(daemon, path, gate)
-        gate.release()
+            arrive(daemon, path, turnstile)
+        turnstile.open()
         return [client.outcome() for client in clients]
 
 
-def arrive(daemon: Daemon, path: str, gate: Gate) -> None:
+def arrive(daemon: Daemon, path: str, turnstile: Turnstile) -> None:
     """Wait until all who asked before wait for the same transfer: a HEAD goes the same way, behind them."""
-    wait_for("upstream is asked", gate.arrived.is_set)
+    wait_for("upstream is asked", turnstile.arrived.is_set)
     for _ in range(3):
         assert ask(daemon, path, "HEAD").status == 200
 

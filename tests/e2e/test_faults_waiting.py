@@ -10,8 +10,8 @@ import pytest
 
 from e2e.clients import Download, ask
 from e2e.daemon import Daemon
-from e2e.faults import Fault, hang, reply, reset, short_body
-from e2e.malformed import closed, wire
+from e2e.faults import Fault, disconnect, hang, reply, reset, short_body
+from e2e.malformed import wire
 from e2e.ordeal import HELD_BACK, metrics
 from e2e.packages import blob
 from e2e.single import MB, path_at, publish
@@ -160,7 +160,7 @@ def test_a_burst_of_5xx_opens_the_breaker_and_files_are_tried_all_the_same(upstr
         (reply(304), 503),
         (reply(200, {"Content-Type": "text/html"}, b"log in"), 503),
         (reset(), 503),
-        (closed(), 503),
+        (disconnect(), 503),
         (wire(lambda response: b"!!!\r\n\r\n"), 503),
         (short_body(0), 200),
     ],
