@@ -452,6 +452,12 @@ class Settling(FilesCase):
         self.assertEqual(len(self.of_kind(IntegrityFailed)), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_also_where_nothing_is_stored(self) -> None:
+        self.files.transfers.store = Mock(wraps=self.store.files, begin=AsyncMock(return_value=None))
+        asked = self.ask()
+        self.deliver(pieces(b"<html>log in</html>"))
+        self.assertIn("not what was announced", self.failureResultOf(asked, Unavailable).value.reason)
+
     def test_but_nobody_waits_long_for_that(self) -> None:
         body = ControlledBody(100)
         asked = self.ask()

@@ -212,9 +212,10 @@ class CachedFiles:
     ) -> FileAnswer:
         seconds = self.clock.seconds() - begun
         joined = opened.transfer.join() if opened.transfer is not None else None
+        size = known.size if opened.length is None else opened.length
+        held_back = size is not None and size <= HOLD_BACK
         if joined is not None:
-            size = known.size if opened.length is None else opened.length
-            if route.companion_of or (size is not None and size <= HOLD_BACK):
+            if held_back or route.companion_of:
                 await settle(joined, self.clock)
             how = Provenance(
                 CacheState.MISS,
@@ -232,6 +233,8 @@ class CachedFiles:
         if relay is None:
             fetched = await self.transfers.fetch(known, asker.client)
             relay = self.transfers.relay(fetched, known, asker.client)
+        if held_back:
+            await settle(relay, self.clock)
         how = Provenance(CacheState.MISS, upstream_status=opened.fetched.status, upstream_seconds=seconds)
         return FileAnswer(relay.length, opened.sha256, relay, how)
 
