@@ -70,8 +70,8 @@ IMPROPER = "the answer is not proper HTTP"
 
 BEFORE_HEADERS = [
     refused("refused", None, "connection refused", fetches=0),
-    refused("hang", hang(), "no answer within 3 s"),
-    refused("one byte a second", slow_head(0.5), "no answer within 3 s"),
+    refused("hang", hang(), "no answer within 5 s"),
+    refused("one byte a second", slow_head(0.5), "no answer within 5 s"),
     refused("reset", reset(), "connection reset", fetches=2),
     refused("closed", disconnect(), "connection closed", fetches=2),
     Row("a kept connection that is closed", (disconnect(), HEALTHY), fetches=2),
@@ -110,7 +110,7 @@ BEFORE_HEADERS += [
 BETWEEN_HEADERS_AND_BODY = [
     overcome("headers then reset", reset(0), line="transfer broke at byte 0, connection broke"),
     overcome("headers then closed", short_body(0), line="transfer broke at byte 0, connection broke"),
-    overcome("headers then hang", hang(0), line="transfer broke at byte 0, no data within 3 s"),
+    overcome("headers then hang", hang(0), line="transfer broke at byte 0, no data within 5 s"),
     overcome(
         "headers then bad chunk",
         headed("Transfer-Encoding: chunked"),
@@ -125,7 +125,7 @@ BROKE = f"transfer broke at byte {MID}, connection broke"
 IN_MID_BODY = [
     overcome("mid reset", reset(MID), line="transfer broke at byte"),
     overcome("mid short", short_body(MID), line=BROKE),
-    overcome("mid hang", hang(MID), line=f"transfer broke at byte {MID}, no data within 3 s"),
+    overcome("mid hang", hang(MID), line=f"transfer broke at byte {MID}, no data within 5 s"),
     overcome("mid bad chunk", bad_chunks(MID), line=BROKE),
     overcome("mid cut chunks", cut_chunks(MID), line=BROKE),
     Row("one byte a second in the body", (slow_end(3),)),

@@ -27,7 +27,7 @@ def upstream() -> Iterator[Upstream]:
 def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One for all rows."""
     where = ("--index-url", upstream.index_url, "--files-url", upstream.files_url, "--access-log", "none")
-    with Daemon(tmp_path_factory.mktemp("faults") / "daemon", (*where, "--read-timeout", "3")) as running:
+    with Daemon(tmp_path_factory.mktemp("faults") / "daemon", (*where, "--read-timeout", "5")) as running:
         yield running
 
 

@@ -48,7 +48,7 @@ ROWS = [
     Row("wrong", corrupt(), "not what was announced", WRONG_BODY),
     Row("encoded", gzipped(), "not what was announced", WRONG_BODY),
     Row("login page", LOGIN, "not what was announced", WRONG_BODY),
-    Row("hang", hang(), "no answer within 3 s", announced=True),
+    Row("hang", hang(), "no answer within 5 s", announced=True),
     Row("reset", reset(), "connection reset", announced=True, fetches=2),
     Row("short", short_body(5), "connection broke", {BREAKS: 3.0}, fetches=4),
 ]
@@ -65,7 +65,7 @@ def upstream() -> Iterator[Upstream]:
 def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One for all rows."""
     where = ("--index-url", upstream.index_url, "--files-url", upstream.files_url)
-    with Daemon(tmp_path_factory.mktemp("metadata") / "daemon", (*where, "--read-timeout", "3")) as running:
+    with Daemon(tmp_path_factory.mktemp("metadata") / "daemon", (*where, "--read-timeout", "5")) as running:
         yield running
 
 
