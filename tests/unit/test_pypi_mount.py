@@ -125,7 +125,7 @@ def test_the_list_is_that_of_the_default_index(path: str) -> None:
     route = page(BOTH, path)
     assert [source.url for source in route.sources] == ["https://index.example/simple/"]
     assert (route.name, route.owner, route.restrict) == ("", None, None)
-    assert route.max_body == 1 << 30
+    assert route.max_body == 256 << 20
     document = route.sources[0].interpret(
         PageBody(io.BytesIO(b'{"projects": [{"name": "a"}]}'), "", "https://i.example/")
     )

@@ -15,6 +15,9 @@ _NORMAL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar.lzma", ".tar.lz", ".tbz", ".txz", ".tar")
 _BINARIES = (".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg")
 _SUFFIXES = (".whl", *_SDISTS, *_BINARIES)
+LONGEST_NAME = 255
+"""Bytes of a file name, on most file systems. The ways to read a name are as many as its hyphens."""
+
 _COMPANIONS = (".metadata", ".asc", ".sig", ".provenance")
 
 # What bdist_dumb, bdist_wininst, bdist_rpm and setuptools' eggs append to name and version.
@@ -52,9 +55,15 @@ def stem_of(filename: str) -> str | None:
     return stem or None
 
 
+def is_file_name(text: str) -> bool:
+    """Whether a client can give a file this name: one path segment on any system, printable, of at most 255 bytes."""
+    usable = text.isprintable() and not {"/", "\\"} & set(text) and text.strip(" .") != ""
+    return usable and len(text.encode("utf-8", "replace")) <= LONGEST_NAME
+
+
 def is_distribution(filename: str) -> bool:
-    """Whether this could be the name of a file to install: a known suffix on something that is one path segment."""
-    return stem_of(filename) is not None and "/" not in filename and filename.isprintable()
+    """Whether this could be the name of a file to install: a known suffix on what `is_file_name`."""
+    return stem_of(filename) is not None and is_file_name(filename)
 
 
 def is_wheel(filename: str) -> bool:
@@ -70,7 +79,7 @@ def projects_of(filename: str) -> tuple[str, ...]:
     (`foo-2-1.tar.gz`). Empty for anything else.
     """
     filename = _without_companion(filename)
-    stem = stem_of(filename)
+    stem = stem_of(filename) if len(filename) <= LONGEST_NAME else None
     if stem is None:
         return ()
     parts = _name_and_version(filename.lower(), stem).split("-")
