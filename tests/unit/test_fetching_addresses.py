@@ -148,7 +148,13 @@ def resolved(resolver: IHostnameResolver) -> list[str]:
 def test_only_permitted_addresses_are_handed_out_those_to_avoid_last() -> None:
     resolver = JudgingResolver(FixedResolver("8.8.4.4", "10.0.0.1", "8.8.8.8"), is_global, avoid=("8.8.4.4",))
     assert resolved(resolver) == ["8.8.8.8", "8.8.4.4"]
-    assert resolver.refused == ["10.0.0.1"]
+    assert resolver.refused == []
+
+
+def test_where_no_address_is_permitted_they_are_told() -> None:
+    resolver = JudgingResolver(FixedResolver("10.0.0.1", "169.254.169.254"), is_global)
+    assert resolved(resolver) == []
+    assert resolver.refused == ["10.0.0.1", "169.254.169.254"]
 
 
 def test_interfaces() -> None:

@@ -147,7 +147,8 @@ def resolve_host(resolver: IHostnameResolver, host: str) -> Deferred[list[str]]:
 @implementer(IHostnameResolver)
 @define(eq=False)
 class JudgingResolver:
-    """Hands on only the addresses that `permits` allows, those in `avoid` last; puts the others into `refused`."""
+    """Hands on only the addresses that `permits` allows, those in `avoid` last. Where it allows none of a host's, they
+    are put into `refused`."""
 
     _resolver: IHostnameResolver
     _permits: Callable[[str], bool]
@@ -165,11 +166,11 @@ class JudgingResolver:
         """See `IHostnameResolver`."""
 
         def complete(addresses: list[IAddress]) -> None:
-            for address in sorted(addresses, key=lambda address: _text(address) in self._avoid):
-                if self._permits(_text(address)):
-                    resolutionReceiver.addressResolved(address)
-                else:
-                    self.refused.append(_text(address))
+            permitted = [address for address in addresses if self._permits(_text(address))]
+            for address in sorted(permitted, key=lambda address: _text(address) in self._avoid):
+                resolutionReceiver.addressResolved(address)
+            if not permitted:
+                self.refused.extend(map(_text, addresses))
             resolutionReceiver.resolutionComplete()
 
         collector = _Collector(complete)
