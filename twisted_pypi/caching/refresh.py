@@ -13,7 +13,7 @@ from attrs import define, evolve, field, frozen
 from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import PageRegressed, PageRejected, StoreTrouble
-from twisted_pypi.fetching.body import read_decoded
+from twisted_pypi.fetching.body import SharedTurns, read_decoded
 from twisted_pypi.http.freshness import Outcome, believes
 from twisted_pypi.interfaces import Fetched, Observer, PageStore, Upstream, Workers
 from twisted_pypi.model import Document, FetchRequest, PageBody, PageRoute, PageSource
@@ -107,7 +107,7 @@ class Refresher:
         with self.scratch() as stream:
             coding = fetched.headers.get("content-encoding", "")
             try:
-                await read_decoded(fetched.body, coding, route.max_body, stream, url)
+                await read_decoded(fetched.body, coding, route.max_body, SharedTurns(stream, self.workers), url)
                 stream.seek(0)
                 body = PageBody(stream, fetched.headers.get("content-type", ""), fetched.url, fetched.body.delimited)
                 return await self._keep(route, source, copy, fetched, body)
