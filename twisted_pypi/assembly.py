@@ -85,7 +85,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     mount = IndexMount(settings.indexes)
     ground = _Ground(reactor, settings, observer, parsing, store, upstream)
     pages = ground.pages()
-    knowledge = Knowledge(store.facts, pages, mount.permits)
+    knowledge = Knowledge(store.facts, pages, mount.permits, mount.at_home)
     files = ground.files(knowledge)
     readiness = Readiness()
     services = Services(

@@ -337,6 +337,20 @@ def test_bound_indexes_name_files_at_their_origins_alone(index: str, url: str, e
     assert BOTH.permits(index, url) is expected
 
 
+@pytest.mark.parametrize(
+    ("index", "url", "expected"),
+    [
+        ("main", "https://files.example/a", True),
+        ("main", "http://10.0.0.1:3141/a", False),
+        ("extra", "http://10.0.0.1:3141/a", True),
+        ("extra", "https://files.example/a", False),
+        ("unknown", "https://files.example/a", False),
+    ],
+)
+def test_an_index_is_at_home_at_its_configured_origins(index: str, url: str, expected: bool) -> None:
+    assert BOTH.at_home(index, url) is expected
+
+
 def test_a_file_host_may_be_an_ipv6_address() -> None:
     spec = evolve(MAIN, file_hosts=frozenset({"[::1]", "[::2]:81"}))
     assert names_origin(spec, "http://[::1]/a")

@@ -1,8 +1,9 @@
 """What is known of a file before it is fetched: who named it, its digest and its size.
 
-Laws: an index's own page rules what its files are; no other index's page replaces that; a digest in the path counts
-only where no page names the file; where nobody announced a digest, the one at the first download counts from then on;
-a file that no page names is fetched only from an origin the operator configured.
+Laws: an index's own page rules what its files are; no other index's page replaces that, and at its own origins it is
+heard before all others; a digest in the path counts only where no page names the file; where nobody announced a digest,
+the one at the first download counts from then on; a file that no page names is fetched only from an origin the operator
+configured.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ from twisted_pypi.records import NamedLink, StoredFile
 
 Permits = Callable[[str, str], bool]
 """Whether pages of the index (first argument) may name files at the URL (second)."""
+
+AtHome = Callable[[str, str], bool]
+"""Whether the URL (second argument) is at one of the origins that are configured for the index (first)."""
+
+
+def _nowhere(index: str, url: str) -> bool:
+    return False
 
 
 @frozen
@@ -45,6 +53,7 @@ class Knowledge:
     facts: Facts
     pages: Pages
     permits: Permits
+    at_home: AtHome = _nowhere
 
     async def of(self, route: FileRoute, client: str) -> Known:
         """What is known of the route's file. Raises `Absent` or `Forbidden` when it may not be fetched at all."""
@@ -91,10 +100,20 @@ class Knowledge:
         return link
 
     async def _said(self, route: FileRoute) -> NamedLink | None:
-        """The link of the first index in order whose page named the file."""
+        """What an index at home there said of the file, else the first in order whose page named it."""
         said = {named.index: named for named in await self.facts.links(route.companion_of or route.key)}
         wanted = (route.index,) if route.index is not None else route.indexes
-        return next((said[index] for index in wanted if index in said), None)
+        links = [said[index] for index in wanted if index in said]
+        if len(links) > 1:
+            links.sort(key=lambda named: not self.at_home(named.index, route.url))
+        return links[0] if links else None
+
+    def overrules(self, route: FileRoute, index: str, other: str) -> bool:
+        """Whether what `index` says of the file has the one dropped that is stored for the index `other`."""
+        if index == other or route.index is not None:
+            return True
+        strange = other not in route.indexes or self.at_home(index, route.url)
+        return strange and not self.at_home(other, route.url)
 
     async def _link_from_page(self, route: FileRoute, client: str) -> NamedLink | None:
         if route.pages is None:
