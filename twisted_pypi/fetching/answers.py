@@ -8,7 +8,6 @@ from math import ceil
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
-
 LONGEST_VALIDATOR = 1000
 """Characters of an ETag or a Last-Modified."""
 
