@@ -22,10 +22,10 @@ HTML_VERSION = "1.0"
 _METADATA_KEYS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
 _BATCH = 512
 
-MAX_FILES = 200_000
+MAX_FILES = 100_000
 """Of one project's page. Those that exist have some ten thousand; each costs a kilobyte while the page is read."""
 
-MAX_VALUES = 4_000_000
+MAX_VALUES = 2_000_000
 """In one JSON document: a value can take two bytes there, and 72 in memory."""
 
 
