@@ -244,6 +244,6 @@ def test_twistd_says_one_line_and_leaves_nothing(tmp_path: Path, args: list[str]
 
 
 def test_no_secret_shows_in_the_repr() -> None:
-    options = maker.options()
+    options = tap.Options()
     options.parseOptions(["--admin-token", "hunter2", "--index-url", "https://user:hunter2@o.example/"])
     assert "hunter2" not in repr(options)
