@@ -90,7 +90,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     mount = IndexMount(settings.indexes)
     ground = _Ground(reactor, wall, settings, observer, parsing, store, upstream)
     pages = ground.pages()
-    knowledge = Knowledge(store.facts, pages, mount.permits)
+    knowledge = Knowledge(store.facts, pages, mount.permits, mount.at_home)
     files = ground.files(knowledge)
     readiness = Readiness(stalled=lambda: disk.stalled or catalogue.stalled)
     services = Services(

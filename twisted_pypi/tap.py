@@ -42,6 +42,10 @@ class Options(usage.Options):
         for option in OPTIONS:
             self[option.name] = None
 
+    def __repr__(self) -> str:
+        """Without the values: some are secrets."""
+        return f"<{type(self).__name__}>"
+
     def parseOptions(self, options: list[str] | None = None) -> None:  # noqa: N802
         """Parse. Exits with status 1 and one line on stderr when they can't be."""
         try:

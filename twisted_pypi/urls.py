@@ -14,6 +14,10 @@ from attrs import frozen
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _AMBIGUOUS = re.compile(r"%2F|%5C|%25|//|/\.{1,2};")
+HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|[0-9a-f]*:[0-9a-f:.]+")
+"""A host as it stands in an `Origin`: a name, or an address of either family."""
+
+_LONGEST_HOST = 253  # RFC 1035, 2.3.4, as text
 
 
 @frozen
@@ -35,30 +39,35 @@ class Origin:
 
 
 def origin_of(url: str) -> Origin:
-    """The origin of an absolute http(s) URL. Raises `ValueError` for anything else."""
+    """The origin of an absolute http(s) URL. Raises `ValueError` for anything else, and for what is no host or port."""
     parts = urlsplit(url)
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ValueError(f"not an http(s) URL: {without_secrets(url)}")
-    host = parts.hostname.rstrip(".")
+    host = parts.hostname
     try:
-        ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
+        # Other scripts' digits and dots become ASCII, so what they spell may be an address.
+        ascii_host = (host if host.isascii() else host.encode("idna").decode("ascii")).rstrip(".")
     except UnicodeError as error:
-        raise ValueError(f"not a host name: {host!r}") from error
+        raise ValueError(f"not a host name: {host[:80]!a}") from error
+    if not HOST.fullmatch(ascii_host) or len(ascii_host) > _LONGEST_HOST or parts.port == 0:
+        raise ValueError(f"not a host and port: {host[:80]!a}")
     return Origin(parts.scheme, ascii_host, parts.port or DEFAULT_PORTS[parts.scheme])
 
 
 def canonical_path(path: str) -> str:
     """A raw path with every segment decoded and encoded again in one way (RFC 3986, 6.2.2). Slashes stay slashes.
 
-    Raises `ValueError` for `.` and `..` segments in any encoding, between encoded slashes too (an upstream may decode
-    them), NUL and other control characters.
+    Raises `ValueError` for `.` and `..` segments in any encoding, between encoded slashes and backslashes too (an
+    upstream may take them for slashes), NUL and other control characters.
     """
     return "/".join(_canonical_segment(segment) for segment in path.split("/"))
 
 
 def _canonical_segment(segment: str) -> str:
     raw = unquote_to_bytes(segment)
-    if not {b".", b".."}.isdisjoint(raw.split(b"/")) or any(byte < 0x20 or byte == 0x7F for byte in raw):
+    if not {b".", b".."}.isdisjoint(raw.replace(b"\\", b"/").split(b"/")) or any(
+        byte < 0x20 or byte == 0x7F for byte in raw
+    ):
         raise ValueError(f"not a usable path segment: {segment[:80]!r}")
     return quote(raw, safe="~!$&'()*,;=:@")
 
@@ -103,8 +112,11 @@ def resolve(base: str, reference: str) -> str | None:
 
 
 def without_secrets(url: str) -> str:
-    """The URL as it may be logged: no user info, no query, no fragment."""
-    parts = urlsplit(url)
+    """The URL as it may be logged: no user info, no query, no fragment; "" for what is no URL at all."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 

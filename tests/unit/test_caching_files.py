@@ -39,9 +39,11 @@ def pieces(body: bytes = BODY, count: int = 4, length: int | None = None, **more
 
 
 class FilesCase(SynchronousTestCase):
-    """Files over a fake upstream and a store in memory. `main` may name files anywhere, `bound` only at its own."""
+    """Files over a fake upstream and a store in memory. `main` may name files anywhere, `bound` only at its own. The
+    file is at the origin of the index `home`."""
 
     offline = False
+    home = "nobody"
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -52,7 +54,9 @@ class FilesCase(SynchronousTestCase):
         self.store = MemoryStore()
         refresher = Refresher(self.upstream, self.store.pages, workers, self.events.append, self.clock.seconds, scratch)
         pages = CachedPages(self.store, self.upstream, refresher, workers, self.events.append, self.clock)
-        knowledge = Knowledge(self.store.facts, pages, lambda index, url: index != "bound")
+        knowledge = Knowledge(
+            self.store.facts, pages, lambda index, url: index != "bound", lambda index, url: index == self.home
+        )
         self.files = CachedFiles(
             self.store.files,
             knowledge,
@@ -636,6 +640,44 @@ class Changes(FilesCase):
         self.assertEqual(len(self.of_kind(IntegrityFailed)), 1)
         self.successResultOf(Deferred.fromCoroutine(self.files.knowledge.forget("main", [URL])))
         self.assertIsNone(self.fetch(self.other).source.failure)
+
+
+class AtHome(FilesCase):
+    """A file at the origin of the index "home"; a liar, asked before it, names it too."""
+
+    home = "home"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.route = evolve(self.route, index=None, indexes=("liar", "home", "main"))
+        self.alone = evolve(self.route, indexes=("liar",))
+
+    def test_its_index_is_heard_before_a_liar_that_is_asked_first(self) -> None:
+        self.name("liar", digest="0" * 64)
+        self.name("home")
+        asked = self.ask()
+        self.assertEqual(self.deliver(pieces()).index, "home")
+        self.assertEqual(self.body_of(asked), BODY)
+
+    def test_a_liar_has_nothing_dropped_below_its_own_name_either(self) -> None:
+        self.name("home")
+        asked = self.ask()
+        self.deliver(pieces())
+        self.body_of(asked)
+        self.name("liar", digest="0" * 64)
+        self.failureResultOf(self.ask(self.alone), Unavailable)
+        self.assertEqual(self.successResultOf(self.ask()).provenance.state, CacheState.HIT)
+
+    def test_what_was_fetched_for_a_liar_gives_way(self) -> None:
+        login = b"<form>" * 20_000
+        self.name("liar", digest=hashlib.sha256(login).hexdigest())
+        asked = self.ask(self.alone)
+        self.deliver(pieces(login))
+        self.assertEqual(self.whole(self.successResultOf(asked))[:6], b"<form>")
+        self.name("home")
+        asked = self.ask()
+        self.deliver(pieces())
+        self.assertEqual(self.body_of(asked), BODY)
 
 
 class Permission(FilesCase):

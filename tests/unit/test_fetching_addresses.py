@@ -19,7 +19,7 @@ from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from twisted_pypi.fetching.addresses import JudgedReactor, JudgingResolver, is_global, resolve_host
+from twisted_pypi.fetching.addresses import JudgedReactor, JudgingResolver, Reach, is_global, is_private, resolve_host
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,39 @@ def test_never_more_than_the_standard_library(address: IPv4Address | IPv6Address
     if address.is_private and address.version == 4:
         # 192.0.0.0/24 and such have exceptions in later versions of Python, never the other way round.
         assert not judged
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd12::1", "::ffff:10.0.0.1"),
+        *("64:ff9b::a00:1", "2002:7f00:1::1"),
+    ],
+)
+def test_private(address: str) -> None:
+    assert is_private(address)
+    assert Reach.PRIVATE.permits(address)
+    assert not Reach.GLOBAL.permits(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("169.254.169.254", "169.254.170.2", "fe80::1", "fe80::a9fe:a9fe%eth0", "fd00:ec2::254", "fd20:ce::254"),
+        *("100.100.100.200", "168.63.129.16", "192.0.0.192", "0.0.0.0", "::", "255.255.255.255", "224.0.0.1"),
+        *("ff02::1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::ffff:168.63.129.16"),
+        *("fec0::1", "240.0.0.1", "", "localhost"),
+    ],
+)
+def test_what_nobody_may_name_beyond_the_configured(address: str) -> None:
+    assert not Reach.PRIVATE.permits(address)
+    assert not Reach.GLOBAL.permits(address)
+    assert Reach.ANY.permits(address)
+
+
+@given(st.ip_addresses())
+def test_no_address_is_both(address: IPv4Address | IPv6Address) -> None:
+    assert not (is_private(str(address)) and is_global(str(address)))
 
 
 @given(st.text(max_size=40))
@@ -115,7 +148,13 @@ def resolved(resolver: IHostnameResolver) -> list[str]:
 def test_only_permitted_addresses_are_handed_out_those_to_avoid_last() -> None:
     resolver = JudgingResolver(FixedResolver("8.8.4.4", "10.0.0.1", "8.8.8.8"), is_global, avoid=("8.8.4.4",))
     assert resolved(resolver) == ["8.8.8.8", "8.8.4.4"]
-    assert resolver.refused == ["10.0.0.1"]
+    assert resolver.refused == []
+
+
+def test_where_no_address_is_permitted_they_are_told() -> None:
+    resolver = JudgingResolver(FixedResolver("10.0.0.1", "169.254.169.254"), is_global)
+    assert resolved(resolver) == []
+    assert resolver.refused == ["10.0.0.1", "169.254.169.254"]
 
 
 def test_interfaces() -> None:

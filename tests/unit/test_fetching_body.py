@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import pytest
 import zstandard
@@ -22,8 +24,10 @@ from twisted.web.http import PotentialDataLoss
 
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import BytesFetched, Event
-from twisted_pypi.fetching.body import HIGH_WATER, READ_SIZE, Drain, HttpBody, read_decoded
+from twisted_pypi.fetching.body import HIGH_WATER, READ_SIZE, TURN, Drain, HttpBody, SharedTurns, read_decoded
 from twisted_pypi.fetching.decoding import PIECE, ZSTD_WINDOW, decoder_for
+
+T = TypeVar("T")
 
 URL = "https://files.example/x"
 
@@ -271,3 +275,26 @@ def test_writing_may_be_awaited() -> None:
 
     assert run(read_decoded(MemoryBody(b"ab", b"c"), "", 10, Slow())) == 3
     assert written == [b"ab", b"c"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_members_that_hold_nothing_are_not_read_forever(coding: str) -> None:
+    empty = CODINGS[coding](b"")
+    assert decoded(coding, empty * 5000) == b""
+    with pytest.raises(UpstreamFailed, match="more than 5000 members"):
+        decoded(coding, empty * 5001)
+
+
+def test_a_bomb_leaves_the_reactor_its_turns() -> None:
+    turns: list[int] = []
+
+    class Counting:
+        async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+            turns.append(out.tell())
+            return function(*arguments)
+
+    out = io.BytesIO()
+    data = bytes(range(256)) * (64 << 10)
+    run(read_decoded(MemoryBody(gzip.compress(data)), "gzip", 1 << 30, SharedTurns(out, Counting())))
+    assert out.getvalue() == data
+    assert max(after - before for before, after in itertools.pairwise([0, *turns, len(data)])) <= TURN + PIECE

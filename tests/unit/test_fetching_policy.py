@@ -125,6 +125,13 @@ def test_headers_keep_the_first_and_join_cache_status() -> None:
     assert "content-length" not in headers_of(headers, None)
 
 
+@pytest.mark.parametrize("value", ["x" * 1001, '"a\x00b"', '"\x1b[2J"'])
+def test_validators_that_are_none_are_left_out(value: str) -> None:
+    assert headers_of(Headers({"ETag": [value], "Last-Modified": [value], "Server": ["x" * 1001]}), None) == {
+        "server": "x" * 1001
+    }
+
+
 @pytest.mark.parametrize(
     ("url", "wire"),
     [

@@ -32,6 +32,8 @@ HOSTS = {
     "two.example": ["8.8.4.1", "8.8.4.2"],
     "inside.example": ["10.0.0.7"],
     "private.example": ["192.168.0.1"],
+    "mixed.example": ["10.0.0.7", "8.8.8.4", "169.254.169.254"],
+    "metadata.example": ["169.254.169.254"],
 }
 
 
@@ -46,11 +48,12 @@ class Resolution:
 
 @implementer(IHostnameResolver)
 class Names:
-    """A resolver that knows HOSTS, and addresses. Those in `silent` are never answered."""
+    """A resolver that knows HOSTS. Those in `silent` are never answered, those in `rebound` otherwise each time."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.silent: set[str] = set()
+        self.rebound: dict[str, list[list[str]]] = {}
 
     def resolveHostName(  # noqa: N802
         self,
@@ -64,7 +67,9 @@ class Names:
         resolution = Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
         if hostName not in self.silent:
-            for address in HOSTS.get(hostName, [hostName] if hostName[0].isdigit() else []):
+            literal = [hostName] if hostName[0].isdigit() else []
+            rebound = self.rebound.get(hostName)
+            for address in rebound.pop(0) if rebound else HOSTS.get(hostName, literal):
                 resolutionReceiver.addressResolved(IPv4Address("TCP", address, portNumber))
             resolutionReceiver.resolutionComplete()
         return resolution
@@ -391,6 +396,22 @@ class RedirectTests(UpstreamTestCase):
             fetching = self.fetch("http://files.example/x.whl", file=True)
             self.redirect(f"http://{address}/latest/meta-data/")
             assert self.failed(fetching).reason == f"forbidden address {address}"
+
+    def test_every_hop_is_judged(self) -> None:
+        for index, judged in (("main", "8.8.8.4"), ("home", "10.0.0.7")):
+            fetching = self.fetch("http://cdn.example/x", index, named=True)
+            self.redirect("http://mixed.example/x")
+            wire = self.wire()
+            assert wire.host == judged
+            wire.answer("HTTP/1.1 302 Go\nLocation: http://metadata.example/latest/\nContent-Length: 0\n")
+            assert self.failed(fetching).reason == "forbidden address 169.254.169.254"
+            assert self.reactor.tcpClients == []
+
+    def test_not_to_another_scheme_nor_to_what_is_no_url(self) -> None:
+        for location in ("file:///etc/passwd", "gopher://cdn.example/", "javascript:alert(1)", "http://..", "//[::1"):
+            fetching = self.fetch()
+            self.redirect(location)
+            assert self.failed(fetching).reason == "redirects to no usable URL"
             assert self.reactor.tcpClients == []
 
     def test_a_failure_shows_no_signature(self) -> None:
@@ -405,6 +426,36 @@ class PolicyTests(UpstreamTestCase):
         fetching = self.fetch("http://inside.example/x", named=True)
         assert self.failed(fetching).reason == "forbidden address 10.0.0.7"
         assert self.reactor.tcpClients == []
+
+    def test_of_several_addresses_the_private_ones_are_left_out(self) -> None:
+        fetching = self.fetch("http://mixed.example/x", named=True)
+        for _ in range(2):
+            host, factory = self.dial()
+            assert (host, self.reactor.tcpClients) == ("8.8.8.4", [])
+            factory.clientConnectionFailed(None, REFUSED)
+            self.reactor.advance(1)
+        assert self.failed(fetching).reason == "connection refused"
+
+    def test_a_name_that_comes_to_mean_another_address_is_judged_again_and_never_twice_for_one_connection(self) -> None:
+        self.names.rebound["mixed.example"] = [["8.8.8.4"], ["10.0.0.7"]]
+        fetching = self.fetch("http://mixed.example/x", named=True)
+        assert self.names.asked.count("mixed.example") == 1
+        wire = self.wire()
+        assert wire.host == "8.8.8.4"
+        wire.answer("HTTP/1.1 200 OK\nContent-Length: 4\nConnection: close\n", b"page")
+        self.successResultOf(fetching)
+        assert self.failed(self.fetch("http://mixed.example/x", named=True)).reason == "forbidden address 10.0.0.7"
+        assert self.reactor.tcpClients == []
+
+    def test_nobody_may_name_where_clouds_serve_metadata(self) -> None:
+        for index in ("main", "home"):
+            fetching = self.fetch("http://metadata.example/latest/", index, named=True)
+            assert self.failed(fetching).reason == "forbidden address 169.254.169.254"
+        assert self.reactor.tcpClients == []
+
+    def test_an_index_of_which_one_address_alone_is_private_is_public(self) -> None:
+        self.names.rebound["private.example"] = [["192.168.0.1", "8.8.8.8"]]
+        assert self.failed(self.fetch("http://inside.example/x", "home", named=True)).reason.endswith("10.0.0.7")
 
     def test_unless_its_index_is_private_itself(self) -> None:
         self.fetch("http://inside.example/x", "home", named=True)

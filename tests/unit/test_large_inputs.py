@@ -15,7 +15,7 @@ from twisted_pypi.http.ranges import parse_range
 from twisted_pypi.http.request_body import ChunkedBody
 from twisted_pypi.http.request_head import Refused, RequestHead, RequestLine, request_line
 from twisted_pypi.pypi.mount import IndexMount
-from twisted_pypi.pypi.names import MAX_FILENAME, projects_of
+from twisted_pypi.pypi.names import LONGEST_NAME, projects_of
 from twisted_pypi.web.access_log import access_line
 from twisted_pypi.web.clients import Ask, check, effective_client
 from unit.test_pypi_mount import BOTH
@@ -85,7 +85,7 @@ def test_length_is_no_weapon(reader: str) -> None:
 
 
 def test_a_file_name_of_usual_length_is_read() -> None:
-    name = "a" * (MAX_FILENAME - len("-1.0.tar.gz"))
+    name = "a" * (LONGEST_NAME - len("-1.0.tar.gz"))
     assert projects_of(f"{name}-1.0.tar.gz") == (name,)
     assert projects_of(f"a{name}-1.0.tar.gz") == ()
     assert projects_of(f"{name}-1.0.tar.gz.metadata") == (name,)

@@ -69,3 +69,9 @@ def test_provenance_passes_as_it_came() -> None:
 def test_provenance_that_is_no_object_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="JSON"):
         interpret_integrity(body(data))
+
+
+def test_what_cannot_be_written_again_is_refused() -> None:
+    deep = b'{"info": {"a": ' + b"[" * 300 + b"]" * 300 + b"}}"
+    with pytest.raises(ValueError, match="JSON again"):
+        interpret_api(PACKAGES, PageBody(io.BytesIO(deep), "", "https://index.example/pypi/foo/json"))

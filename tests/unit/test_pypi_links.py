@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote
 
 import pytest
@@ -97,20 +98,26 @@ SEGMENTS = st.text(st.sampled_from("aZ0.-_+~!%@:;,=&$'()* é[]\\\"<>{}|^`"), min
 HOSTS = st.sampled_from(["files.example", "o.example", "o.example:8080", "[::1]:81", "127.0.0.1"])
 
 
+def unusable(segment: str) -> bool:
+    text = unquote(segment)
+    return not {".", ".."}.isdisjoint(re.split(r"[/\\]", text)) or any(c < " " or c == "\x7f" for c in text)
+
+
 @given(st.sampled_from(["http", "https"]), HOSTS, st.lists(SEGMENTS, min_size=1, max_size=4), st.booleans())
 def test_a_served_path_leads_back_to_the_key(scheme: str, host: str, segments: list[str], packages: bool) -> None:
     url = f"{scheme}://{host}/{'packages/' if packages else ''}{'/'.join(segments)}"
     place = Linker(BASE, PACKAGES).place(url)
     if place is None:
         # urljoin leaves out an empty parameter, the semicolon with it.
-        assert not segments[-1].strip(" ;") or any(unquote(segment) in (".", "..") for segment in segments)
+        assert not segments[-1].strip(" ;") or any(map(unusable, segments))
         return
     assert place.path.isascii()
     assert not set(place.path) & set(' ?#"<>')
     assert key_of_path(place.path, PACKAGES) == urls.key_of(place.url)
     # pip decodes and encodes each part of a link before it asks for it.
-    again = "/".join(quote(unquote(part), safe="") for part in place.path.split("/"))
-    assert key_of_path(again, PACKAGES) == urls.key_of(place.url)
+    if b"\xef\xbf\xbd" not in unquote(place.path).encode():  # it can't, where that isn't UTF-8
+        again = "/".join(quote(unquote(part), safe="") for part in place.path.split("/"))
+        assert key_of_path(again, PACKAGES) == urls.key_of(place.url)
 
 
 @given(

@@ -163,3 +163,24 @@ def test_both_forms_carry_the_same_names(names: list[str], html: bool) -> None:
     again = interpret(PageBody(Pieces(data), "", "https://index.example/simple/"))
     assert as_json(again) == as_json(first)
     assert as_html(again) == as_html(first)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'{"projects": [' + b"[" * 60_000, "nested too deeply"),
+        (b'{"meta": {"a": ' + b"[" * 51 + b"]" * 51 + b'}, "projects": []}', "nested too deeply"),
+        (b'{"projects": [{"name": "a", "b": [' + b"1," * 20_000 + b"1]}]}", "entry is too large"),
+        (b'{"meta": {"a": [' + b"1," * 20_000 + b'1]}, "projects": []}', "entry is too large"),
+        (b'{"projects": [{"name": "' + b"a" * (2 << 20) + b'"}]}', "value is too long"),
+    ],
+)
+def test_what_memory_has_no_room_for_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read(data)
+
+
+def test_what_is_left_out_may_be_large() -> None:
+    many = b'"x": [' + b"1," * 20_000 + b"1], "
+    document = read(b"{" + many + b'"meta": {"a": 1, "_last-serial": -1}, ' + many + b'"projects": [{"name": "a"}]}')
+    assert as_json(document) == {"meta": {"a": 1, "api-version": "1.0"}, "projects": [{"name": "a"}]}

@@ -125,7 +125,7 @@ def test_the_list_is_that_of_the_default_index(path: str) -> None:
     route = page(BOTH, path)
     assert [source.url for source in route.sources] == ["https://index.example/simple/"]
     assert (route.name, route.owner, route.restrict) == ("", None, None)
-    assert route.max_body == 1 << 30
+    assert route.max_body == 256 << 20
     document = route.sources[0].interpret(
         PageBody(io.BytesIO(b'{"projects": [{"name": "a"}]}'), "", "https://i.example/")
     )
@@ -345,6 +345,20 @@ def test_the_pages_of_a_name() -> None:
 )
 def test_bound_indexes_name_files_at_their_origins_alone(index: str, url: str, expected: bool) -> None:
     assert BOTH.permits(index, url) is expected
+
+
+@pytest.mark.parametrize(
+    ("index", "url", "expected"),
+    [
+        ("main", "https://files.example/a", True),
+        ("main", "http://10.0.0.1:3141/a", False),
+        ("extra", "http://10.0.0.1:3141/a", True),
+        ("extra", "https://files.example/a", False),
+        ("unknown", "https://files.example/a", False),
+    ],
+)
+def test_an_index_is_at_home_at_its_configured_origins(index: str, url: str, expected: bool) -> None:
+    assert BOTH.at_home(index, url) is expected
 
 
 def test_a_file_host_may_be_an_ipv6_address() -> None:

@@ -85,3 +85,8 @@ def test_a_projects_own_files_are_recognised_first(project: str, version: str) -
 )
 def test_distributions_are_told_by_their_suffix(filename: str, expected: bool) -> None:
     assert is_distribution(filename) is expected
+
+
+def test_a_name_that_could_be_read_in_a_thousand_ways_is_not_read() -> None:
+    assert projects_of("a-" * 100 + "1.zip")
+    assert projects_of("a-" * 200 + "1.zip") == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from twisted_pypi.model import FileLink, PageBody
 from twisted_pypi.pypi.project import ProjectPage, interpret, restrict
+from twisted_pypi.pypi.scanning import scan_page
 
 URL = "https://index.example/simple/foo/"
 PACKAGES = "https://files.example/packages/"
@@ -170,7 +172,7 @@ def test_html_becomes_json() -> None:
         f'<a href="../../packages/foo-1.tar.gz#egg=foo&amp;sha256={SHA.upper()}" data-requires-python="&gt;=3.8" '
         'data-yanked="a &quot;reason&quot;" data-gpg-sig="true" data-provenance="https://o.example/p">foo-1.tar.gz</a>',
         f'<A HREF="https://files.example/packages/foo-1-py3-none-any.whl#md5={"0" * 32}" data-dist-info-metadata'
-        f'="true" data-core-metadata="sha256={SHA}" data-yanked data-size="12" data-upload-time="2024">wheel</A>',
+        f'="true" data-core-metadata="sha256={SHA}" data-yanked data-size="12" data-upload-time="2024-01-01">wheel</A>',
         '<a href="../">Parent Directory</a><a href="foo.html">foo.html</a><a name="x">y</a>',
         '<a href="mailto:a.zip">b</a>',
     )
@@ -202,7 +204,7 @@ def test_html_becomes_json() -> None:
                 "core-metadata": {"sha256": SHA},
                 "yanked": True,
                 "size": 12,
-                "upload-time": "2024",
+                "upload-time": "2024-01-01",
             },
         ],
     }
@@ -346,7 +348,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
         "gpg-sig": st.booleans(),
         "provenance": st.just("https://index.example/p?a&b"),
         "size": st.integers(0, 10**12),
-        "upload-time": TEXT,
+        "upload-time": st.datetimes().map(lambda time: f"{time.isoformat()}Z"),
     }
     chosen = {key: draw(values) for key, values in optional.items() if draw(st.booleans())}
     prefix = draw(
@@ -415,3 +417,90 @@ def test_pages_of_many_files_are_rendered_in_pieces() -> None:
     assert len(list(document.render("json"))) > 3
     assert [file["filename"] for file in as_json(document)["files"]] == [file["filename"] for file in many]
     assert as_html(document).count("<a ") == 2000
+
+
+HOSTILE = "<script>alert(1)</script>\" onload='x' --> ]]> &amp; \u202e\r\nSet-Cookie: a=b\x1b[2J"
+
+
+def test_markup_in_any_text_of_an_entry_stays_text() -> None:
+    entry = {**WHEEL, "requires-python": HOSTILE, "yanked": HOSTILE, "provenance": f"https://o.example/{HOSTILE}"}
+    page_ = page(json_page(entry, **{"project-status": {"status": HOSTILE, "reason": HOSTILE}, "tracks": [HOSTILE]}))
+    assert as_json(page_)["files"][0]["yanked"] == HOSTILE
+    html = as_html(page_)
+    assert "<script" not in html
+    assert html.count("<") == html.count("<a ") + html.count("</") + html.count("<br>") + html.count("<meta ") + 6
+    again = page(html)
+    assert as_json(again)["files"][0]["requires-python"].split() == HOSTILE.split()
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.whl", "..\\a.whl", "a/b.whl", "a\0.whl", "a\n.whl", "..", " ", "a" * 252 + ".whl"]
+)
+def test_a_name_that_no_client_can_store_costs_its_own_entry_alone(name: str) -> None:
+    bad = {**WHEEL, "filename": name}
+    assert [file["filename"] for file in as_json(page(json_page(bad, WHEEL)))["files"]] == [WHEEL["filename"]]
+    unnamed = {"url": f"{PACKAGES}aa/{quote(name, safe='')}"}
+    assert [file["filename"] for file in as_json(page(json_page(unnamed, WHEEL)))["files"]] == [WHEEL["filename"]]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("size", value) for value in (-1, 1 << 63, 1.5, "12", True, None, [])),
+        *(("upload-time", value) for value in ("yesterday", 12, None, "2024-13-01T00:00:00Z")),
+        *(("requires-python", value) for value in (3.8, [">=3.8"], False)),
+        ("provenance", {"url": "https://o.example/"}),
+    ],
+)
+def test_a_known_key_with_a_value_of_no_use_is_left_out(key: str, value: object) -> None:
+    (file,) = as_json(page(json_page({**WHEEL, key: value})))["files"]
+    assert file == {**{name: of for name, of in WHEEL.items() if name != key}, "url": file["url"]}
+
+
+def test_hashes_are_texts() -> None:
+    document = page(json_page({**WHEEL, "hashes": {"sha256": SHA, "md5": 5, "x": None}}))
+    assert as_json(document)["files"][0]["hashes"] == {"sha256": SHA}
+
+
+@pytest.mark.parametrize("serial", [-1, 1 << 63, "12", 1.5, True, None])
+def test_a_serial_that_is_no_number_is_none(serial: object) -> None:
+    document = page(json_page(WHEEL, meta={"api-version": "1.3", "_last-serial": serial}))
+    assert document.version is None
+    assert "_last-serial" not in as_json(document)["meta"]
+
+
+def test_pages_with_more_than_anybody_publishes_are_refused() -> None:
+    many = b'{"meta":{},"name":"foo","files":[' + b"{}," * 100_000 + b"{}]}"
+    with pytest.raises(ValueError, match="more than 100000 files"):
+        page(many)
+    with pytest.raises(ValueError, match="more than 2000000 values"):
+        page(b'{"meta":{},"name":"foo","files":[' + b"1," * 2_000_000 + b"1]}")
+    with pytest.raises(ValueError, match="more than 100000 links"):
+        page(html_page("<a href=a>" * 110_000))
+
+
+def test_a_page_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        page(b'{"a":' + b"[" * 100_000)
+    deep = page(json_page(WHEEL).replace(b"[1]", b"[" * 300 + b"]" * 300))
+    with pytest.raises(ValueError, match="JSON again"):
+        as_json(deep)
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"Infinity", b"1e999", b'"\xff"', b'"\\ud800"'])
+def test_what_json_has_no_word_for_is_refused(value: bytes) -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        page(json_page(WHEEL).replace(b"[1]", value))
+
+
+def test_of_a_key_that_comes_twice_the_last_counts() -> None:
+    twice = json_page(WHEEL).replace(b'"size":12', b'"size":-1,"size":12,"url":"https://o.example/b.whl"')
+    assert as_json(page(twice))["files"][0]["url"] == "../../files/o.example/b.whl"
+
+
+def test_a_page_that_makes_up_tags_titles_and_entities_is_read_in_bounded_memory() -> None:
+    entities = "<!DOCTYPE html [" + "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 9}">' for n in range(1, 9)) + "]>"
+    noise = "".join(f"<t{n}><meta name=m{n}><h1>x</h1>" for n in range(5000))
+    scan = scan_page(body(entities + html_page('<a href="foo-1.zip">foo-1.zip</a>', "&e8;" * 99, noise)), 9)
+    assert (len(scan.tags), len(scan.metas), len(scan.titles)) == (1, 1000, 1000)
+    assert len(scan.anchors) == 1

@@ -241,3 +241,9 @@ def test_twistd_says_one_line_and_leaves_nothing(tmp_path: Path, args: list[str]
     done = twistd("pypicache", *args, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_secret_shows_in_the_repr() -> None:
+    options = tap.Options()
+    options.parseOptions(["--admin-token", "hunter2", "--index-url", "https://user:hunter2@o.example/"])
+    assert "hunter2" not in repr(options)

@@ -121,7 +121,7 @@ class CachedFiles:
         verdict = agrees(file, known.hashes)
         if verdict or not known.hashes:
             return file
-        if known.index == file.index or file.index not in route.indexes:
+        if self.knowledge.overrules(route, known.index, file.index):
             return await self.store.confirm(file, known.hashes)
         if verdict is None:
             return file

@@ -1,8 +1,9 @@
 """What is known of a file before it is fetched: who named it, its digest and its size.
 
-Laws: an index's own page rules what its files are; no other index's page replaces that; a digest in the path counts
-only where no page names the file; where nobody announced a digest, the one at the first download counts from then on;
-a file that no page names is fetched only from an origin the operator configured.
+Laws: an index's own page rules what its files are; no other index's page replaces that, and at its own origins it is
+heard before all others; a digest in the path counts only where no page names the file; where nobody announced a digest,
+the one at the first download counts from then on; a file that no page names is fetched only from an origin the operator
+configured.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ from twisted_pypi.records import NamedLink, StoredFile
 
 Permits = Callable[[str, str], bool]
 """Whether pages of the index (first argument) may name files at the URL (second)."""
+
+AtHome = Callable[[str, str], bool]
+"""Whether the URL (second argument) is at one of the origins that are configured for the index (first)."""
+
+
+def _nowhere(index: str, url: str) -> bool:
+    return False
 
 
 Ground = tuple[tuple[NamedLink, ...], tuple[str, Mapping[str, float]] | None]
@@ -49,6 +57,7 @@ class Knowledge:
     facts: Facts
     pages: Pages
     permits: Permits
+    at_home: AtHome = _nowhere
 
     async def of(self, route: FileRoute, client: str) -> Known:
         """What is known of the route's file. Raises `Absent` or `Forbidden` when it may not be fetched at all."""
@@ -70,7 +79,7 @@ class Knowledge:
         links = self.facts.hot_links(route.companion_of or route.key)
         if links is None:
             return None
-        known = _said_of(route, _first_in_order(route, links))
+        known = _said_of(route, self._first(route, links))
         if known.hashes:
             return known, (links, None)
         first = self.facts.hot_marks(_first_of(known.index), route.key)
@@ -109,7 +118,23 @@ class Knowledge:
         return link
 
     async def _said(self, route: FileRoute) -> NamedLink | None:
-        return _first_in_order(route, await self.facts.links(route.companion_of or route.key))
+        return self._first(route, await self.facts.links(route.companion_of or route.key))
+
+    def _first(self, route: FileRoute, named: tuple[NamedLink, ...]) -> NamedLink | None:
+        """What an index at home there said of the file, else the first in order whose page named it."""
+        said = {link.index: link for link in named}
+        wanted = (route.index,) if route.index is not None else route.indexes
+        links = [said[index] for index in wanted if index in said]
+        if len(links) > 1:
+            links.sort(key=lambda link: not self.at_home(link.index, route.url))
+        return links[0] if links else None
+
+    def overrules(self, route: FileRoute, index: str, other: str) -> bool:
+        """Whether what `index` says of the file has the one dropped that is stored for the index `other`."""
+        if index == other or route.index is not None:
+            return True
+        strange = other not in route.indexes or self.at_home(index, route.url)
+        return strange and not self.at_home(other, route.url)
 
     async def _link_from_page(self, route: FileRoute, client: str) -> NamedLink | None:
         if route.pages is None:
@@ -136,13 +161,6 @@ def _first_of(index: str) -> str:
 
 def _with_first(known: Known, first: Mapping[str, float]) -> Known:
     return evolve(known, hashes={"sha256": min(first)}) if first else known
-
-
-def _first_in_order(route: FileRoute, links: tuple[NamedLink, ...]) -> NamedLink | None:
-    """The link of the first index in order whose page named the file."""
-    said = {named.index: named for named in links}
-    wanted = (route.index,) if route.index is not None else route.indexes
-    return next((said[index] for index in wanted if index in said), None)
 
 
 def _said_of(route: FileRoute, link: NamedLink | None) -> Known:

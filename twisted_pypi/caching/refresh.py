@@ -13,7 +13,7 @@ from attrs import define, evolve, field, frozen
 from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import FetchFailed, PageRegressed, PageRejected, StoreTrouble
-from twisted_pypi.fetching.body import read_decoded
+from twisted_pypi.fetching.body import SharedTurns, read_decoded
 from twisted_pypi.fetching.pace import PacedBody
 from twisted_pypi.http.freshness import Outcome, believes
 from twisted_pypi.interfaces import Fetched, Observer, PageStore, Upstream, Workers
@@ -115,7 +115,8 @@ class Refresher:
         with self.scratch() as stream:
             coding = fetched.headers.get("content-encoding", "")
             try:
-                await read_decoded(PacedBody(fetched.body, url, self.now), coding, route.max_body, stream, url)
+                paced = PacedBody(fetched.body, url, self.now)
+                await read_decoded(paced, coding, route.max_body, SharedTurns(stream, self.workers), url)
                 stream.seek(0)
                 body = PageBody(stream, fetched.headers.get("content-type", ""), fetched.url, fetched.body.delimited)
                 return await self._keep(route, source, copy, fetched, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -17,6 +18,8 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+_Address = IPv4Address | IPv6Address
+
 # The IANA registries of special-purpose addresses, multicast and class E, whatever `ipaddress` of this version says.
 _SPECIAL_V4 = tuple(
     ip_network(net)
@@ -26,6 +29,12 @@ _SPECIAL_V4 = tuple(
         *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
     )
 )
+_PRIVATE_V4 = tuple(
+    ip_network(net) for net in ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+)
+_PRIVATE_V6 = (IPv6Network("::1/128"), IPv6Network("fc00::/7"))
+# Where clouds tell a machine its credentials, besides 169.254.0.0/16: addresses that look private, shared or global.
+_METADATA = frozenset(map(ip_address, ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254")))
 _GLOBAL_V6 = IPv6Network("2000::/3")
 _SPECIAL_V6 = tuple(IPv6Network(net) for net in ("2001::/23", "2001:db8::/32", "3fff::/20"))
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -34,30 +43,67 @@ _TEREDO = IPv6Network("2001::/32")
 _6TO4 = IPv6Network("2002::/16")
 
 
+class Reach(Enum):
+    """Which addresses a request may be connected to."""
+
+    GLOBAL = "global"
+    PRIVATE = "private"
+    ANY = "any"
+
+    def permits(self, address: str) -> bool:
+        """Whether it may be connected to this numeric address: PRIVATE are private and global ones."""
+        match self:
+            case Reach.ANY:
+                return True
+            case Reach.PRIVATE:
+                return is_global(address) or is_private(address)
+        return is_global(address)
+
+
 def is_global(address: str) -> bool:
     """Whether a numeric IPv4 or IPv6 address (with or without a zone) is globally routable unicast.
 
     An address that embeds IPv4 ones (mapped, NAT64 of RFC 6052 and 8215, 6to4, Teredo) is what they are. What is no
-    address isn't global.
+    address isn't global, nor is one at which a cloud serves metadata.
     """
+    return _are(_ends(address), _is_global)
+
+
+def is_private(address: str) -> bool:
+    """Whether a numeric address, or what it embeds, is of a network of one's own: loopback (RFC 1122, 4291), private
+    (RFC 1918, 4193) or shared (RFC 6598).
+
+    None of these are link-local addresses, multicast, the unspecified address, and those at which clouds serve
+    metadata.
+    """
+    return _are(_ends(address), _is_private)
+
+
+def _are(addresses: Collection[_Address], kind: Callable[[_Address], bool]) -> bool:
+    return bool(addresses) and _METADATA.isdisjoint(addresses) and all(map(kind, addresses))
+
+
+def _is_global(address: _Address) -> bool:
+    if isinstance(address, IPv4Address):
+        return not any(address in net for net in _SPECIAL_V4)
+    return address in _GLOBAL_V6 and not any(address in net for net in _SPECIAL_V6)
+
+
+def _is_private(address: _Address) -> bool:
+    return any(address in net for net in (_PRIVATE_V4 if isinstance(address, IPv4Address) else _PRIVATE_V6))
+
+
+def _ends(address: str) -> tuple[_Address, ...]:
+    """The addresses that packets to `address` may end up at; none for what is no address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
-        return False
-    if isinstance(parsed, IPv4Address):
-        return _is_global_v4(parsed)
-    embedded = _embedded(parsed)
-    if embedded:
-        return all(map(_is_global_v4, embedded))
-    return parsed in _GLOBAL_V6 and not any(parsed in net for net in _SPECIAL_V6)
-
-
-def _is_global_v4(address: IPv4Address) -> bool:
-    return not any(address in net for net in _SPECIAL_V4)
+        return ()
+    return (parsed,) if isinstance(parsed, IPv4Address) else _embedded(parsed) or (parsed,)
 
 
 def _embedded(address: IPv6Address) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses that packets to `address` may end up at."""
+    """The IPv4 addresses that packets to `address` may end up at instead."""
     number = int(address)
     last = IPv4Address(number & 0xFFFFFFFF)
     if address in _MAPPED or any(address in net for net in _NAT64):
@@ -101,7 +147,8 @@ def resolve_host(resolver: IHostnameResolver, host: str) -> Deferred[list[str]]:
 @implementer(IHostnameResolver)
 @define(eq=False)
 class JudgingResolver:
-    """Hands on only the addresses that `permits` allows, those in `avoid` last; puts the others into `refused`."""
+    """Hands on only the addresses that `permits` allows, those in `avoid` last. Where it allows none of a host's, they
+    are put into `refused`."""
 
     _resolver: IHostnameResolver
     _permits: Callable[[str], bool]
@@ -119,11 +166,11 @@ class JudgingResolver:
         """See `IHostnameResolver`."""
 
         def complete(addresses: list[IAddress]) -> None:
-            for address in sorted(addresses, key=lambda address: _text(address) in self._avoid):
-                if self._permits(_text(address)):
-                    resolutionReceiver.addressResolved(address)
-                else:
-                    self.refused.append(_text(address))
+            permitted = [address for address in addresses if self._permits(_text(address))]
+            for address in sorted(permitted, key=lambda address: _text(address) in self._avoid):
+                resolutionReceiver.addressResolved(address)
+            if not permitted:
+                self.refused.extend(map(_text, addresses))
             resolutionReceiver.resolutionComplete()
 
         collector = _Collector(complete)

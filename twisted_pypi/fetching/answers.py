@@ -8,9 +8,15 @@ from math import ceil
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
+LONGEST_VALIDATOR = 1000
+"""Characters of an ETag or a Last-Modified."""
+
+_VALIDATORS = ("etag", "last-modified")
+
 
 def headers_of(headers: Headers, length: int | None) -> dict[str, str]:
-    """Lower-case names to first values; `cache-status`, a list by RFC 9211, joined.
+    """Lower-case names to first values; `cache-status`, a list by RFC 9211, joined; validators of sane length alone,
+    for each is stored and sent back.
 
     `length` (bytes) is put in as `content-length`, which Twisted keeps to itself.
     """
@@ -18,7 +24,8 @@ def headers_of(headers: Headers, length: int | None) -> dict[str, str]:
     for raw_name, raw_values in headers.getAllRawHeaders():
         name = raw_name.decode("latin-1").lower()
         values = [value.decode("latin-1") for value in raw_values]
-        result[name] = ", ".join(values) if name == "cache-status" else values[0]
+        if name not in _VALIDATORS or (len(values[0]) <= LONGEST_VALIDATOR and values[0].isprintable()):
+            result[name] = ", ".join(values) if name == "cache-status" else values[0]
     return result
 
 

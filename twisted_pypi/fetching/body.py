@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import BinaryIO, cast
 from typing import Protocol as Interface
-from typing import cast
 
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -17,11 +18,14 @@ from twisted.web.http import PotentialDataLoss
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import BytesFetched
 from twisted_pypi.fetching.decoding import decoder_for
-from twisted_pypi.interfaces import FetchedBody, Observer
+from twisted_pypi.interfaces import FetchedBody, Observer, Workers
 
 HIGH_WATER = 512 << 10
 LOW_WATER = 256 << 10
 READ_SIZE = 256 << 10
+TURN = 2 << 20
+"""Decoded bytes (5 ms of work) after which the reactor has a turn."""
+
 DRAINED = 64 << 10
 """A body that nobody wants is read to its end up to this size (bytes), to keep the connection."""
 
@@ -173,6 +177,27 @@ class Writable(Interface):
 
     def write(self, data: bytes, /) -> int | Awaitable[None]:
         """Append `data`."""
+
+
+@define
+class SharedTurns:
+    """A `Writable` around a file that has a thread write now and then, so that a body which decodes to a thousand times
+    its size doesn't keep the reactor from everything else."""
+
+    _file: BinaryIO
+    _workers: Workers
+    _since: int = field(default=0, init=False)
+
+    def write(self, data: bytes, /) -> int | Awaitable[None]:
+        """See `Writable`."""
+        self._since += len(data)
+        if self._since < TURN:
+            return self._file.write(data)
+        self._since = 0
+        return self._written(data)
+
+    async def _written(self, data: bytes) -> None:
+        await self._workers.run(self._file.write, data)
 
 
 async def read_decoded(body: FetchedBody, content_encoding: str, limit: int, out: Writable, url: str = "") -> int:

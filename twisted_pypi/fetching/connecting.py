@@ -122,7 +122,7 @@ class Dial:
     """How one request connects, if no connection is at hand, and what came of it.
 
     `connecting` and `connected` are called when it begins and ends. `permits` judges addresses; those in `avoid` are
-    tried last. Afterwards `refused` are the addresses that weren't permitted, `peer` is the one connected to.
+    tried last. Afterwards `refused` are the host's addresses if none is permitted, `peer` is the one connected to.
     """
 
     reactor: Any

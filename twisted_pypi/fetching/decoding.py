@@ -19,6 +19,10 @@ ZSTD_WINDOW = 8 << 20
 """The largest window that RFC 8878, 3.1.1.1.2 asks a decoder to take."""
 
 
+MAX_MEMBERS = 5000
+"""Of one body. An empty one costs 2 µs (gzip) or 20 µs (zstd), gives nothing, and takes a few bytes."""
+
+
 class Decoder(Protocol):
     """Undoes one coding."""
 
@@ -45,16 +49,16 @@ class Gzip:
     """gzip (RFC 1952), of any number of members, zeros behind them allowed as gzip itself does."""
 
     _member: zlib._Decompress | None = field(default=None, init=False)
-    _seen: bool = field(default=False, init=False)
+    _members: int = field(default=0, init=False)
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """See `Decoder`."""
         while data:
             if self._member is None:
-                data = data.lstrip(b"\0") if self._seen else data
+                data = data.lstrip(b"\0") if self._members else data
                 if not data:
                     return
-                self._member, self._seen = zlib.decompressobj(zlib.MAX_WBITS | 16), True
+                self._member, self._members = zlib.decompressobj(zlib.MAX_WBITS | 16), _next(self._members)
             yield from _inflate(self._member, data)
             data = self._member.unused_data
             if self._member.eof:
@@ -62,7 +66,7 @@ class Gzip:
 
     def finish(self) -> None:
         """See `Decoder`."""
-        if self._member is not None or not self._seen:
+        if self._member is not None or not self._members:
             raise ValueError("truncated gzip")
 
 
@@ -95,7 +99,7 @@ class Zstd:
     """zstd (RFC 8878), of any number of frames."""
 
     _frame: zstandard.ZstdDecompressionObj | None = field(default=None, init=False)
-    _seen: bool = field(default=False, init=False)
+    _frames: int = field(default=0, init=False)
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """See `Decoder`."""
@@ -104,14 +108,14 @@ class Zstd:
 
     def finish(self) -> None:
         """See `Decoder`."""
-        if self._frame is not None or not self._seen:
+        if self._frame is not None or not self._frames:
             raise ValueError("truncated zstd")
 
     def _step(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._frame is None:
                 self._frame = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj()
-                self._seen = True
+                self._frames = _next(self._frames)
             try:
                 yield self._frame.decompress(data)
             except zstandard.ZstdError as error:
@@ -119,6 +123,12 @@ class Zstd:
             data = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:
                 self._frame = None
+
+
+def _next(members: int) -> int:
+    if members == MAX_MEMBERS:
+        raise ValueError(f"more than {MAX_MEMBERS} members")
+    return members + 1
 
 
 def _inflate(stream: zlib._Decompress, data: bytes) -> Iterator[bytes]:

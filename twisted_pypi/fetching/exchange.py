@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.fetching.addresses import is_global
+from twisted_pypi.fetching.addresses import Reach
 from twisted_pypi.fetching.connecting import Dial, DialingFactory
 from twisted_pypi.fetching.reasons import Trouble, cancelled, explain
 from twisted_pypi.fetching.tls import TlsPolicy
@@ -26,12 +26,12 @@ CACHED_CONNECTION = 60
 
 @frozen
 class Message:
-    """What goes over the wire. `any_address`: the address need not be a globally routable one."""
+    """What goes over the wire, and to which addresses it may go."""
 
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False)
-    any_address: bool
+    reach: Reach
 
 
 @define(eq=False)
@@ -65,14 +65,14 @@ class _Watch:
 
 
 class Exchanger:
-    """Sends requests. Connections whose address was judged and others are kept apart: a pool knows names only."""
+    """Sends requests. Connections of each reach are kept apart: a pool knows names only."""
 
     def __init__(self, reactor: Any, tls: TlsPolicy, connect_timeout: float, read_timeout: float, kept: int) -> None:
         self._reactor = reactor
         self._tls = tls
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        self._pools = {any_address: _new_pool(reactor, True, kept) for any_address in (False, True)}
+        self._pools = {reach: _new_pool(reactor, True, kept) for reach in Reach}
 
     async def send(self, message: Message) -> IResponse:
         """The answer's headers; its body waits to be delivered.
@@ -82,7 +82,7 @@ class Exchanger:
         """
         watch = _Watch(self._reactor)
         first = self._dial(message, watch)
-        outcome = await self._try(message, first, watch, self._pools[message.any_address])
+        outcome = await self._try(message, first, watch, self._pools[message.reach])
         if isinstance(outcome, Trouble) and outcome.again:
             second = self._dial(message, watch, avoid=(first.peer,))
             outcome = await self._try(message, second, watch, _new_pool(self._reactor, False))
@@ -118,7 +118,7 @@ class Exchanger:
             self._reactor,
             self._tls,
             self._connect_timeout,
-            permits=_any if message.any_address else is_global,
+            permits=message.reach.permits,
             connecting=lambda: watch.phase(self._connect_timeout, "no connection"),
             connected=lambda: watch.phase(self._read_timeout, "no answer"),
             avoid=avoid,
@@ -140,7 +140,3 @@ def wire_url(url: str) -> bytes:
     path = quote(parts.path, safe=_VISIBLE) or "/"
     query = f"?{quote(parts.query, safe=_VISIBLE)}" if parts.query else ""
     return f"{origin.scheme}://{host}:{origin.port}{path}{query}".encode("ascii")
-
-
-def _any(address: str) -> bool:
-    return True

@@ -1,7 +1,8 @@
 """What may be contacted, on whose behalf. Pure.
 
 Configured origins may be, whatever their address. Others only if an index's page named the URL or an allowed origin
-redirected to it, and only at globally routable addresses (`addresses` judges them when it connects).
+redirected to it, and only at globally routable addresses (`addresses` judges them when it connects), or also at
+private ones if the index's own are private.
 """
 
 from __future__ import annotations

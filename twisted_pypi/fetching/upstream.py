@@ -12,7 +12,7 @@ from twisted.web.iweb import IResponse
 
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import FetchDone, FetchFailed
-from twisted_pypi.fetching.addresses import is_global, resolve_host
+from twisted_pypi.fetching.addresses import Reach, is_private, resolve_host
 from twisted_pypi.fetching.answers import headers_of, length_of, retry_after
 from twisted_pypi.fetching.body import Drain, HttpBody
 from twisted_pypi.fetching.breaker import Breakers
@@ -24,7 +24,7 @@ from twisted_pypi.fetching.redirects import MAX_REDIRECTS, REDIRECTS, target_of
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.interfaces import FetchedBody, Observer
 from twisted_pypi.model import FetchRequest
-from twisted_pypi.urls import origin_of, without_secrets
+from twisted_pypi.urls import Origin, origin_of, without_secrets
 
 __all__ = ["HttpFetched", "HttpUpstream", "IndexRules", "UpstreamSettings"]
 
@@ -140,8 +140,7 @@ class HttpUpstream:
     async def _ask(self, request: FetchRequest, rules: IndexRules, url: str, secret: str | None) -> IResponse:
         """One exchange with one origin, on its record with the breaker. Raises `UpstreamFailed`, also for 5xx, 429."""
         origin = origin_of(url)
-        any_address = self._policy.trusted(origin) or await self._is_private(rules)
-        message = Message(request.method, url, _request_headers(request, secret), any_address)
+        message = Message(request.method, url, _request_headers(request, secret), await self._reach(rules, origin))
         try:
             response = await self._exchanger.send(message)
             self._judge(url, response)
@@ -174,6 +173,12 @@ class HttpUpstream:
         """Read a small body to its end to keep the connection, break a large one off."""
         response.deliverBody(Drain(self._reactor, self._settings.read_timeout))  # type: ignore[no-untyped-call]
 
+    async def _reach(self, rules: IndexRules, origin: Origin) -> Reach:
+        """Which addresses of an origin may be connected to on behalf of an index."""
+        if self._policy.trusted(origin):
+            return Reach.ANY
+        return Reach.PRIVATE if await self._is_private(rules) else Reach.GLOBAL
+
     async def _is_private(self, rules: IndexRules) -> bool:
         """Whether all of the index's own addresses are private: its pages may then name private ones."""
         now: float = self._reactor.seconds()
@@ -182,7 +187,7 @@ class HttpUpstream:
             return private
         looking = resolve_host(self._reactor.nameResolver, origin_of(rules.url).host)
         addresses = await _within(looking, self._settings.connect_timeout, self._reactor)
-        private = bool(addresses) and not any(map(is_global, addresses))
+        private = bool(addresses) and all(map(is_private, addresses))
         self._private[rules.name] = (self._reactor.seconds() + PRIVATE_KEPT, private)
         return private
 

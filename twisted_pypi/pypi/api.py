@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
 from attrs import frozen
 
 from twisted_pypi.model import FileLink, PageBody
+from twisted_pypi.pypi.digests import natural
 from twisted_pypi.pypi.links import Linker
-from twisted_pypi.pypi.simple_json import load_object
+from twisted_pypi.pypi.simple_json import dump, load_object
 
 PLACEHOLDER = b"http://pypicache.invalid/"
 """Stands for the base URL of the mount, with its final slash."""
@@ -55,8 +55,7 @@ def interpret_api(packages: str, body: PageBody) -> ApiPage:
         document["urls"] = _rewritten(document["urls"], linker)
     if isinstance(releases := document.get("releases"), dict):
         document["releases"] = {version: _rewritten(files, linker) for version, files in releases.items()}
-    serial = document.get("last_serial")
-    return ApiPage(orjson.dumps(document), serial if isinstance(serial, int) else None)
+    return ApiPage(dump(document), natural(document.get("last_serial")))
 
 
 def _whole(body: PageBody) -> bytes:

@@ -1,4 +1,4 @@
-"""What index pages say of digests and metadata, made uniform."""
+"""What index pages say of digests, sizes and metadata, made uniform."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def metadata_of(announced: object) -> dict[str, str] | None:
     return {} if announced is True else None
 
 
-def size_of(value: object) -> int | None:
-    """A size in bytes, None for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+def natural(value: object) -> int | None:
+    """A size in bytes or a serial: not negative, and such that any database can hold it. None for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63 else None
 
 
 def link_of(url: str, file: dict[str, object]) -> FileLink:
     """What a file's entry in a page says, for verification."""
     return FileLink(
-        url, known_hashes(file.get("hashes")), size_of(file.get("size")), metadata_of(file.get("core-metadata"))
+        url, known_hashes(file.get("hashes")), natural(file.get("size")), metadata_of(file.get("core-metadata"))
     )

@@ -22,8 +22,7 @@ _PLAIN = re.compile(
     r"(https?://[a-z0-9.-]+(?::\d+)?/|/|(?:\.\./)+|)"
     r"((?:[A-Za-z0-9_+!~-][A-Za-z0-9._+!~-]*/)*[A-Za-z0-9_+!~-][A-Za-z0-9._+!~-]*)"
 )
-_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
-_HOST_SEGMENT = re.compile(rf"(http:)?({_HOST.pattern})(?::([1-9]\d{{0,4}}))?", re.IGNORECASE)
+_HOST_SEGMENT = re.compile(r"(http:)?([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?", re.IGNORECASE)
 
 
 @frozen
@@ -75,19 +74,15 @@ class Linker:
             urls.key_of(url)
         except ValueError:
             return None
-        path = _served_path(url, self.packages)
-        return None if path is None else Place(url, path)
+        return Place(url, _served_path(url, self.packages))
 
 
-def _served_path(url: str, packages: str) -> str | None:
-    """The path for a URL with a usable path; None if its host can't be named in one."""
+def _served_path(url: str, packages: str) -> str:
+    """The path for a URL with a usable path."""
     bare = url.partition("?")[0]
     if packages and bare.startswith(packages):
         return f"packages/{_quoted(bare[len(packages) :])}"
     origin = urls.origin_of(url)
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    if not _HOST.fullmatch(host):
-        return None
     scheme = "" if origin.scheme == "https" else "http:"
     return f"files/{scheme}{origin.netloc}{_quoted(urlsplit(bare).path or '/')}"
 

@@ -14,8 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import ijson  # type: ignore[import-untyped]
-import orjson
-from attrs import frozen
+from attrs import define, frozen
 
 from twisted_pypi.model import FileLink, PageBody
 from twisted_pypi.pypi import simple_html, simple_json
@@ -25,6 +24,10 @@ from twisted_pypi.pypi.scanning import Anchor, Scan, Scanner
 
 _HEAD = 256 << 10
 _TAIL = 4096
+_DEEPEST = 50
+_MOST_VALUES = 10_000  # of one project's entry, and of "meta"
+_LONGEST_VALUE = 16  # pieces of the body
+_STARTS, _ENDS = ("start_map", "start_array"), ("end_map", "end_array")
 _SERIAL = re.compile(rb"<!--\s*SERIAL\s+(\d{1,18})\s*-->")
 
 
@@ -50,11 +53,11 @@ class ProjectList:
         return {"json": self._render_json, "html": self._render_html}[body]()
 
     def _render_json(self) -> Iterator[bytes]:
-        yield b'{"meta":' + orjson.dumps(self.meta) + b',"projects":['
+        yield b'{"meta":' + simple_json.dump(self.meta) + b',"projects":['
         separator = b""
         for batch in self._batches():
             if batch:
-                yield separator + orjson.dumps(batch)[1:-1]
+                yield separator + simple_json.dump(batch)[1:-1]
                 separator = b","
         yield b"]}"
 
@@ -85,17 +88,50 @@ def interpret(body: PageBody) -> ProjectList:
 
 
 def _json_meta(body: PageBody) -> dict[str, Any]:
-    # Going to the end for it tells too whether all of the body is JSON.
-    metas = [meta for found in _items(body, "meta") for meta in found]
-    if not any("start_array" in starts for starts in _projects_starts(body)):
+    # Going to the end for it tells too whether all of the body is JSON, and none of it more than memory has room for.
+    shape = _Shape()
+    for events in _pushed(body, ijson.basic_parse_coro):
+        shape.follow(events)
+    if not shape.has_projects:
         raise ValueError('not a project list: no "projects"')
-    return simple_json.checked_meta(metas[0] if metas else None)
+    meta = None
+    for found in _items(body, "meta"):
+        meta = found[-1] if found else meta
+    return simple_json.checked_meta(meta)
 
 
-def _projects_starts(body: PageBody) -> Iterator[list[str]]:
-    """Of each piece, the events that begin the value of "projects"."""
-    for events in _pushed(body, ijson.parse_coro):
-        yield [event for prefix, event, _ in events if prefix == "projects"]
+@define
+class _Shape:
+    """What is checked of a list before anything is made of it: the parser of items builds whatever it is told to."""
+
+    has_projects: bool = False
+    _key: str = ""
+    _depth: int = 0
+    _values: int = 0
+    _silent: int = 0
+
+    def follow(self, events: list[tuple[str, Any]]) -> None:
+        """The events of one more piece. Raises `ValueError` for what is too large or too deep."""
+        self._silent = 0 if events else self._silent + 1
+        if self._silent > _LONGEST_VALUE:
+            raise ValueError("a single value is too long")
+        depth, values = self._depth, self._values
+        for event, value in events:
+            values += 1
+            if event in _STARTS:
+                self.has_projects |= depth == 1 and event == "start_array" and self._key == "projects"
+                depth += 1
+                if depth > _DEEPEST:
+                    raise ValueError("nested too deeply")
+            elif event in _ENDS:
+                depth -= 1
+                if depth == 2 and self._key != "meta":
+                    values = 0
+            elif depth == 1 and event == "map_key":
+                self._key, values = value, 0
+            if values > _MOST_VALUES and self._key in ("meta", "projects"):
+                raise ValueError("a single entry is too large")
+        self._depth, self._values = depth, values
 
 
 def _items(body: PageBody, prefix: str) -> Iterator[list[Any]]:

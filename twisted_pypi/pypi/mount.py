@@ -62,8 +62,11 @@ class IndexMount:
 
     def permits(self, index: str, url: str) -> bool:
         """Whether pages of the index may name files at `url`: anywhere, unless the index is bound to its origins."""
-        named = [spec for spec in self.indexes if spec.name == index]
-        return any(not spec.bound or names_origin(spec, url) for spec in named)
+        return self.at_home(index, url) or any(not spec.bound for spec in self.indexes if spec.name == index)
+
+    def at_home(self, index: str, url: str) -> bool:
+        """Whether `url` is at one of the index's configured origins."""
+        return any(names_origin(spec, url) for spec in self.indexes if spec.name == index)
 
     def _checked(self, path: str) -> Route:
         if not _RAW_PATH.fullmatch(path):

@@ -8,10 +8,6 @@ from packaging.version import InvalidVersion, Version
 
 from twisted_pypi.errors import Absent
 
-MAX_FILENAME = 255
-"""Characters of a file name that may belong to a project: no file system stores more. Reading one takes quadratic time,
-as each of its dashes may be the one before the version."""
-
 _SEPARATORS = re.compile(r"[-_.]+")
 # PEP 508 on the name as written allows just what PEP 503 normalises to this.
 _NORMAL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -19,6 +15,9 @@ _NORMAL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar.lzma", ".tar.lz", ".tbz", ".txz", ".tar")
 _BINARIES = (".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg")
 _SUFFIXES = (".whl", *_SDISTS, *_BINARIES)
+LONGEST_NAME = 255
+"""Bytes of a file name, on most file systems. Each dash may be the one before the version: reading one is quadratic."""
+
 _COMPANIONS = (".metadata", ".asc", ".sig", ".provenance")
 
 # What bdist_dumb, bdist_wininst, bdist_rpm and setuptools' eggs append to name and version.
@@ -56,9 +55,15 @@ def stem_of(filename: str) -> str | None:
     return stem or None
 
 
+def is_file_name(text: str) -> bool:
+    """Whether a client can give a file this name: one path segment on any system, printable, of at most 255 bytes."""
+    usable = text.isprintable() and not {"/", "\\"} & set(text) and text.strip(" .") != ""
+    return usable and len(text.encode("utf-8", "replace")) <= LONGEST_NAME
+
+
 def is_distribution(filename: str) -> bool:
-    """Whether this could be the name of a file to install: a known suffix on something that is one path segment."""
-    return stem_of(filename) is not None and "/" not in filename and filename.isprintable()
+    """Whether this could be the name of a file to install: a known suffix on what `is_file_name`."""
+    return stem_of(filename) is not None and is_file_name(filename)
 
 
 def is_wheel(filename: str) -> bool:
@@ -71,12 +76,11 @@ def projects_of(filename: str) -> tuple[str, ...]:
 
     Knows wheels (PEP 427), sdists (PEP 625 and all the spellings before it), eggs and installers, each also with
     `.metadata` (PEP 658) or a signature's suffix. A legacy sdist's name can be read in several ways
-    (`foo-2-1.tar.gz`). Empty for anything else,
-    and above `MAX_FILENAME`.
+    (`foo-2-1.tar.gz`). Empty for anything else, and above `LONGEST_NAME`.
     """
     filename = _without_companion(filename)
     stem = stem_of(filename)
-    if stem is None or len(filename) > MAX_FILENAME:
+    if stem is None or len(filename) > LONGEST_NAME:
         return ()
     parts = _name_and_version(filename.lower(), stem).split("-")
     readings = [("-".join(parts[:cut]), "-".join(parts[cut:])) for cut in range(len(parts) - 1, 0, -1)]

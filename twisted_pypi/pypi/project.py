@@ -15,7 +15,7 @@ from twisted_pypi.pypi import simple_html, simple_json
 from twisted_pypi.pypi.charsets import is_json
 from twisted_pypi.pypi.digests import link_of
 from twisted_pypi.pypi.links import UP, Linker, key_of_path
-from twisted_pypi.pypi.names import normalized
+from twisted_pypi.pypi.names import is_file_name, normalized
 
 _RENDERERS = {"json": simple_json.render, "html": simple_html.render}
 
@@ -66,7 +66,7 @@ def interpret(packages: str, name: str, body: PageBody) -> ProjectPage:
 
 
 def _entry(file: object, linker: Linker) -> tuple[dict[str, Any], FileLink] | None:
-    """A file as served, and what was said of it; None if it can't be linked."""
+    """A file as served, and what was said of it; None if it can't be linked or named."""
     if not isinstance(file, dict) or not isinstance(reference := file.get("url"), str) or not reference:
         return None
     place = linker.place(reference)
@@ -75,7 +75,9 @@ def _entry(file: object, linker: Linker) -> tuple[dict[str, Any], FileLink] | No
     served = simple_json.tidy_file(file, UP + place.path)
     filename = served.get("filename")
     if not isinstance(filename, str) or not filename:
-        served["filename"] = unquote(place.path.rpartition("/")[2])
+        filename = served["filename"] = unquote(place.path.rpartition("/")[2])
+    if not is_file_name(filename):
+        return None
     # PEP 740 wants an absolute URL; a relative one would mean something else on this server.
     if isinstance(provenance := served.get("provenance"), str) and not provenance.startswith("https://"):
         served["provenance"] = urls.resolve(linker.base, provenance)

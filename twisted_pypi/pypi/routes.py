@@ -33,7 +33,7 @@ API_FORMS = (Form("json", "application/json", ("application/json",), api.PLACEHO
 INTEGRITY_FORMS = (Form("json", _INTEGRITY, (_INTEGRITY, "application/json")),)
 
 SIMPLE_ACCEPT = f"{_SIMPLE}.v1+json, {_SIMPLE}.v1+html;q=0.2, text/html;q=0.1"
-LIST_LIMIT = 1 << 30
+LIST_LIMIT = 256 << 20
 """The largest project list that is read, in bytes."""
 
 _METADATA = ".metadata"

@@ -12,6 +12,7 @@ from twisted_pypi.model import PageBody
 from twisted_pypi.pypi.charsets import utf8_chunks
 
 _TEXT_LIMIT = 2000
+_MOST = 1000  # titles and <meta>s that are kept
 _SERIAL = re.compile(r"\s*SERIAL\s+(\d{1,18})\s*")
 _INDEX_TITLE = re.compile(
     r"(?:^|:)\s*(?:links for\b|index of\b|(?:pypi )?simple (?:package )?(?:index|list|repository)\b)", re.IGNORECASE
@@ -81,12 +82,13 @@ class Scan:
         return bool(self.tags) and not (self.live or self.anchors or self.text or any(self.titles))
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        self.tags.add(tag)
+        # Any number of tags can be made up, so those without a meaning here count as one.
+        self.tags.add(tag if tag in _LIVE_TAGS else "")
         if tag == "a":
             self._finish_anchor()
             if "href" in attributes:
                 self._anchor = dict(attributes)
-        elif tag in ("title", "h1"):
+        elif tag in ("title", "h1") and len(self.titles) < _MOST:
             self._inside = tag
             self.titles.append("")
         elif tag in _HIDDEN:
@@ -125,7 +127,8 @@ class Scan:
         self._pieces.clear()
 
     def _meta(self, attributes: Mapping[str, str]) -> None:
-        self.metas.append((attributes.get("name", "").strip().lower(), attributes.get("content", "").strip()))
+        if len(self.metas) < _MOST:
+            self.metas.append((attributes.get("name", "").strip().lower(), attributes.get("content", "").strip()))
         self.refreshes |= attributes.get("http-equiv", "").strip().lower() == "refresh"
 
 
@@ -155,10 +158,12 @@ class Scanner:
             raise ValueError(f"not HTML: {error}") from error
 
 
-def scan_page(body: PageBody) -> Scan:
-    """A whole page. Raises `ValueError` for what can't be HTML at all."""
+def scan_page(body: PageBody, most: int) -> Scan:
+    """A whole page. Raises `ValueError` for what can't be HTML at all, or has more than `most` anchors."""
     scanner = Scanner()
     for chunk in utf8_chunks(body):
         scanner.feed(chunk)
+        if len(scanner.scan.anchors) > most:
+            raise ValueError(f"more than {most} links")
     scanner.close()
     return scanner.scan

@@ -13,10 +13,10 @@ from urllib.parse import unquote
 
 from twisted_pypi.model import PageBody
 from twisted_pypi.pypi.charsets import check_whole
-from twisted_pypi.pypi.digests import hashes_in, one_hash, size_of
+from twisted_pypi.pypi.digests import hashes_in, natural, one_hash
 from twisted_pypi.pypi.names import is_distribution, normalized, projects_of
 from twisted_pypi.pypi.scanning import Anchor, Scan, scan_page
-from twisted_pypi.pypi.simple_json import HTML_VERSION, check_version, serial_of
+from twisted_pypi.pypi.simple_json import HTML_VERSION, MAX_FILES, check_version, serial_of
 
 _BATCH = 512
 _TEXTS = (("data-requires-python", "requires-python"), ("data-provenance", "provenance"))
@@ -29,7 +29,7 @@ def parse(body: PageBody, name: str) -> tuple[dict[str, Any], str]:
     we don't know, or perhaps truncated.
     """
     check_whole(body)
-    scan = scan_page(body)
+    scan = scan_page(body, MAX_FILES)
     for version in scan.meta("pypi:repository-version"):
         check_version(version)
     files = [file for anchor in scan.anchors if (file := _file(anchor))]
@@ -157,5 +157,5 @@ def _attributes(file: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "data-yanked", yanked if isinstance(yanked, str) else ""
     if isinstance(signed := file.get("gpg-sig"), bool):
         yield "data-gpg-sig", "true" if signed else "false"
-    if (size := size_of(file.get("size"))) is not None:
+    if (size := natural(file.get("size"))) is not None:
         yield "data-size", str(size)

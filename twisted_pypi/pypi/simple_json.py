@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
+
+from twisted_pypi.pypi.digests import natural
 
 HTML_VERSION = "1.0"
 """The api-version of what was HTML: later ones promise more than HTML says (PEP 700)."""
@@ -19,9 +22,17 @@ HTML_VERSION = "1.0"
 _METADATA_KEYS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
 _BATCH = 512
 
+MAX_FILES = 100_000
+"""Of one project's page. Those that exist have some ten thousand; each costs a kilobyte while the page is read."""
+
+MAX_VALUES = 2_000_000
+"""In one JSON document: a value can take two bytes there, and 72 in memory."""
+
 
 def load_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data`. Raises `ValueError` if it is none."""
+    """The JSON object in `data`. Raises `ValueError` if it is none, or holds more than `MAX_VALUES`."""
+    if sum(map(data.count, (b",", b"{", b"["))) > MAX_VALUES:
+        raise ValueError(f"more than {MAX_VALUES} values")
     try:
         value = orjson.loads(data.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as error:
@@ -29,6 +40,14 @@ def load_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value
+
+
+def dump(value: object) -> bytes:
+    """As JSON. Raises `ValueError` for what is nested too deeply: orjson reads more levels than it writes."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"can't be JSON again: {error}") from error
 
 
 def parse(data: bytes) -> dict[str, Any]:
@@ -42,16 +61,23 @@ def parse(data: bytes) -> dict[str, Any]:
         raise ValueError('not a simple page: no "name"')
     if not isinstance(page.get("files"), list):
         raise ValueError('not a simple page: no "files"')
+    if len(page["files"]) > MAX_FILES:
+        raise ValueError(f"more than {MAX_FILES} files")
     return page
 
 
 def checked_meta(meta: object) -> dict[str, Any]:
-    """A page's "meta", with an api-version. Raises `ValueError` for a major version other than 1 (PEP 629, 691)."""
+    """A page's "meta", with an api-version, and without a serial that is none.
+
+    Raises `ValueError` for a major version other than 1 (PEP 629, 691).
+    """
     if meta is None:
         meta = {}
     if not isinstance(meta, dict):
         raise ValueError('"meta" is no object')
     check_version(meta.setdefault("api-version", HTML_VERSION))
+    if serial_of(meta) is None:
+        meta.pop("_last-serial", None)
     return meta
 
 
@@ -63,8 +89,7 @@ def check_version(version: object) -> None:
 
 def serial_of(meta: dict[str, Any]) -> int | None:
     """The page's last serial, None if it carries none."""
-    serial = meta.get("_last-serial")
-    return serial if isinstance(serial, int) and not isinstance(serial, bool) else None
+    return natural(meta.get("_last-serial"))
 
 
 def tidy_file(file: dict[str, Any], url: str) -> dict[str, Any]:
@@ -72,10 +97,10 @@ def tidy_file(file: dict[str, Any], url: str) -> dict[str, Any]:
 
     `dist-info-metadata` as an object breaks pip 22.3, so `core-metadata` alone is written.
     """
-    tidy = {key: value for key, value in file.items() if key not in _METADATA_KEYS}
+    tidy = {key: value for key, value in file.items() if key not in _METADATA_KEYS and _is_right(key, value)}
     tidy["url"] = url
     hashes = file.get("hashes")
-    tidy["hashes"] = hashes if isinstance(hashes, dict) else {}
+    tidy["hashes"] = _texts(hashes) if isinstance(hashes, dict) else {}
     metadata = next((file[key] for key in _METADATA_KEYS if file.get(key) is not None), None)
     if metadata is not None:
         tidy["core-metadata"] = _announcement(metadata)
@@ -86,9 +111,32 @@ def tidy_file(file: dict[str, Any], url: str) -> dict[str, Any]:
 
 def _announcement(value: object) -> dict[str, str] | bool:
     """PEP 658, 714: true, or the digests of the metadata file."""
-    if isinstance(value, dict):
-        return {name: digest for name, digest in value.items() if isinstance(digest, str)} or True
-    return value is True
+    return (_texts(value) or True) if isinstance(value, dict) else value is True
+
+
+def _texts(mapping: dict[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in mapping.items() if isinstance(value, str)}
+
+
+def _is_right(key: str, value: object) -> bool:
+    """Whether the value of a key that we know is of its type. One that isn't costs some clients the whole page."""
+    match key:
+        case "size":
+            return natural(value) is not None
+        case "upload-time":
+            return isinstance(value, str) and _is_time(value)
+        case "requires-python" | "provenance":
+            return value is None or isinstance(value, str)
+    return True
+
+
+def _is_time(text: str) -> bool:
+    """PEP 700: ISO 8601."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _yanked(value: object) -> str | bool:
@@ -98,9 +146,9 @@ def _yanked(value: object) -> str | bool:
 
 def render(page: dict[str, Any], files: Sequence[dict[str, Any]]) -> Iterator[bytes]:
     """The chunks of a page, of which `files` replaces the files. In steps, for orjson holds the interpreter lock."""
-    head = orjson.dumps({key: value for key, value in page.items() if key != "files"})
+    head = dump({key: value for key, value in page.items() if key != "files"})
     yield head[:-1] + b',"files":['
     for first in range(0, len(files), _BATCH):
-        batch = orjson.dumps(files[first : first + _BATCH])[1:-1]
+        batch = dump(files[first : first + _BATCH])[1:-1]
         yield b"," + batch if first else batch
     yield b"]}"
