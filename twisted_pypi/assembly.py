@@ -27,6 +27,7 @@ from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.caching.withheld import Withheld
+from twisted_pypi.errors import ConfigError
 from twisted_pypi.events import Event
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
 from twisted_pypi.interfaces import Observer
@@ -74,6 +75,7 @@ class Parts:
 
 def assemble(reactor: Any, settings: Settings) -> Parts:
     """All parts, wired. Opens nothing and starts nothing. Raises `ConfigError` for options that can't be used."""
+    _refuse_unserved(settings.indexes)
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
     metrics, access_log = Metrics(), _access_log(reactor, settings)
@@ -145,6 +147,14 @@ class _Ground:
             self.settings.not_found_ttl,
             spoiled.spoiled,
         )
+
+
+def _refuse_unserved(indexes: tuple[Index, ...]) -> None:
+    """Raises `ConfigError` for what the file may say and nothing heeds: better no start than a silent bypass."""
+    for index in indexes:
+        for key in ("path", "mirrors", "proxy"):
+            if getattr(index, key):
+                raise ConfigError(f"[[index]] {index.name}: {key}", "is not served by this version")
 
 
 def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:

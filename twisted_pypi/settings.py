@@ -20,6 +20,35 @@ class Credential:
 
 
 @frozen
+class Remote:
+    """A server that stands in for an index, or between it and us, and what it wants to see.
+
+    `url` holds no credentials and ends with a slash.
+    """
+
+    url: str
+    credential: Credential | None = None
+
+
+DIRECT = Remote("")
+"""In the place of a proxy: there is none, whatever the environment says."""
+
+
+@frozen
+class TlsIdentity:
+    """Whom an index's servers are to be, and as whom we come to them; paths of PEM files, all absolute.
+
+    `ca_file` holds the authorities that are trusted instead of the system's. `certificate` is ours, with its key in
+    `key`, or in the same file where that is "". `insecure`: anybody is believed. "" is unset.
+    """
+
+    ca_file: str = ""
+    certificate: str = ""
+    key: str = ""
+    insecure: bool = False
+
+
+@frozen
 class Index:
     """One index.
 
@@ -27,6 +56,11 @@ class Index:
     credentials and end with a slash. `bound`: files come from the origins of these two and from `file_hosts`
     ("host" or "host:port") only. `absent_status` are the statuses that say that a project is lacking. `public`: the
     public index with its own file host, where digests in paths count.
+
+    `path`, unless "", is the local directory that is the index; its `url` is then that path's (`file://`, RFC 8089).
+    `routes` are patterns of normalised names (`pypi.names.matches`): the index is asked for those names and no others,
+    and no other index for them; none: for all that nobody claims. `mirrors` are further places of the same index, in
+    order. `proxy` None: what the environment says. `metadata`: `.metadata` is made for wheels that have none.
     """
 
     name: str
@@ -39,6 +73,12 @@ class Index:
     absent_status: frozenset[int]
     credential: Credential | None
     public: bool
+    path: str = ""
+    routes: tuple[str, ...] = ()
+    mirrors: tuple[Remote, ...] = ()
+    proxy: Remote | None = None
+    tls: TlsIdentity = TlsIdentity()
+    metadata: bool = True
 
 
 @frozen(kw_only=True)

@@ -207,7 +207,7 @@ def test_files_that_can_t_be_used(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").touch()
     for name, problem in (("none.pem", "can't be read"), ("empty.pem", "holds no PEM")):
         with pytest.raises(ConfigError, match=f"^--ca-file: .*{problem}"):
-            preflight.check_authorities(str(tmp_path / name))
+            preflight.check_authorities("--ca-file", str(tmp_path / name))
     for name in (".", "none/log"):
         with pytest.raises(ConfigError, match=r"^--access-log: "):
             preflight.check_log(str(tmp_path / name))
