@@ -29,6 +29,8 @@ from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.events import Event
+from twisted_pypi.fetching.identity import COMMON, TlsIdentity
+from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
 from twisted_pypi.interfaces import Observer
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
@@ -188,17 +190,22 @@ class Figures:
 
 
 def _fetching(settings: Settings) -> UpstreamSettings:
-    rules = {
-        index.name: IndexRules(index.name, index.url, origins_of(index), index.credential) for index in settings.indexes
+    tls = {
+        identity: TlsPolicy(settings.ca_file, settings.insecure_host, identity)
+        for identity in {COMMON, *(index.tls for index in settings.indexes)}
     }
     return UpstreamSettings(
         settings.connect_timeout,
         settings.read_timeout,
         settings.max_fetches,
-        settings.ca_file,
-        settings.insecure_host,
-        rules,
+        tls[COMMON],
+        {index.name: _rules(index, tls) for index in settings.indexes},
     )
+
+
+def _rules(index: Index, tls: Mapping[TlsIdentity, TlsPolicy]) -> IndexRules:
+    origins = origins_of(index)
+    return IndexRules(index.name, index.url, origins, index.credential, tls[index.tls], index.absent_status)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -10,8 +10,9 @@ from attrs import evolve, field, frozen
 
 from twisted_pypi.credentials import Logins, Vault, from_address, from_logins
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.fetching.identity import TlsIdentity
 from twisted_pypi.options import FILE_OPTIONS, INDEX_KEYS, INDEX_OPTIONS
-from twisted_pypi.settings import DIRECT, Credential, Index, Remote, TlsIdentity
+from twisted_pypi.settings import DIRECT, Credential, Index, Remote
 from twisted_pypi.sources import Table, value_of
 from twisted_pypi.units import HEALTH_CHECKS, Address
 from twisted_pypi.urls import origin_of

@@ -14,7 +14,8 @@ import ssl
 from twisted.internet.endpoints import serverFromString
 
 from twisted_pypi.errors import ConfigError
-from twisted_pypi.settings import Index, Settings, TlsIdentity
+from twisted_pypi.fetching.identity import TlsIdentity
+from twisted_pypi.settings import Index, Settings
 
 
 def preflight(settings: Settings, uid: int | None = None, gid: int | None = None) -> None:

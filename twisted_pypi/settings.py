@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from twisted_pypi.fetching.identity import COMMON, TlsIdentity
 from twisted_pypi.units import Network
 
 
@@ -35,20 +36,6 @@ DIRECT = Remote("")
 
 
 @frozen
-class TlsIdentity:
-    """Whom an index's servers are to be, and as whom we come to them; paths of PEM files, all absolute.
-
-    `ca_file` holds the authorities that are trusted instead of the system's. `certificate` is ours, with its key in
-    `key`, or in the same file where that is "". `insecure`: anybody is believed. "" is unset.
-    """
-
-    ca_file: str = ""
-    certificate: str = ""
-    key: str = ""
-    insecure: bool = False
-
-
-@frozen
 class Index:
     """One index.
 
@@ -60,7 +47,8 @@ class Index:
     `path`, unless "", is the local directory that is the index; its `url` is then that path's (`file://`, RFC 8089).
     `routes` are patterns of normalised names (`pypi.names.matches`): the index is asked for those names and no others,
     and no other index for them; none: for all that nobody claims. `mirrors` are further places of the same index, in
-    order. `proxy` None: what the environment says. `metadata`: `.metadata` is made for wheels that have none.
+    order. `proxy` None: what the environment says. `tls` holds for
+    its configured origins. `metadata`: `.metadata` is made for wheels that have none.
     """
 
     name: str
@@ -77,7 +65,7 @@ class Index:
     routes: tuple[str, ...] = ()
     mirrors: tuple[Remote, ...] = ()
     proxy: Remote | None = None
-    tls: TlsIdentity = TlsIdentity()
+    tls: TlsIdentity = COMMON
     metadata: bool = True
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from twisted_pypi import preflight
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.fetching.identity import TlsIdentity
 from twisted_pypi.options import INDEX_OPTIONS
-from twisted_pypi.settings import DIRECT, Credential, Index, Remote, TlsIdentity
+from twisted_pypi.settings import DIRECT, Credential, Index, Remote
 from unit.certificates import issue
 from unit.test_config import PATH, SECRET, failure, load, settings
 

@@ -44,6 +44,8 @@ class EventLog:
     def observe(self, event: events.Event) -> None:
         """Write one line. Text in it comes from outside: control characters are escaped."""
         level, line = _LINES.get(type(event), (None, ""))
+        if isinstance(event, events.FetchFailed) and event.repeated:
+            level = LogLevel.debug
         if level is not None and level >= self.level:
             self.log.emit(level, "{line}", line=line.format(**_fields(event), verdict=_verdict(event)))
 
