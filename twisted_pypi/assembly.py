@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from twisted.logger import LogLevel
 
 from twisted_pypi import __version__
@@ -160,9 +160,12 @@ def _refuse_unserved(indexes: tuple[Index, ...]) -> None:
 
 
 def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:
-    """Each index of the file alone, below its name; one that is only an address has its URL for a name."""
+    """Each index of the file alone, below its name; one that is only an address has its URL for a name.
+
+    Whoever asks there means this index, whatever names it is for elsewhere.
+    """
     return tuple(
-        NamedMount(index.name, IndexMount((index,), short_links=index is indexes[-1]))
+        NamedMount(index.name, IndexMount((evolve(index, routes=()),), short_links=index is indexes[-1]))
         for index in indexes
         if index.name != index.url
     )
