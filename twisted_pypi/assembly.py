@@ -5,12 +5,14 @@ client → CacheSite → ProxyResource → mount (path → route)
              CachedPages / CachedFiles → DiskStore
                           ↓
              Refresher / Transfers → HttpUpstream → index
+
+While the daemon runs, `Parts.use` brings other settings into force (`reloading` says when).
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, BinaryIO, cast
 
@@ -63,7 +65,7 @@ class Observers:
 
 @frozen
 class Parts:
-    """What the service starts and stops."""
+    """What the service starts and stops, and where settings can be changed meanwhile."""
 
     site: CacheSite
     readiness: Readiness
@@ -73,6 +75,26 @@ class Parts:
     store: DiskStore
     pools: tuple[ThreadWorkers, ...]
     access_log: AccessLog | None
+    knowledge: Knowledge
+    log: EventLog
+    front: Callable[[Settings, IndexMount], ProxyResource]
+
+    def use(self, settings: Settings) -> None:
+        """Have other settings in force, all at once. Raises `ConfigError`, and then nothing is changed.
+
+        Store, caching and upstream stay the same objects: what they have under way goes on, and is joined.
+        """
+        _refuse_unserved(settings.indexes)
+        fetching = _fetching(settings)
+        mount = IndexMount(settings.indexes)
+        resource = self.front(settings, mount)
+        self.upstream.use(fetching)
+        self.store.use(_limits(settings))
+        self.pages.use(_page_policy(settings))
+        self.files.use(settings.offline, settings.not_found_ttl)
+        self.knowledge.permits = mount.permits
+        self.log.level = _log_level(settings)
+        self.site.resource = resource
 
 
 def assemble(reactor: Any, settings: Settings) -> Parts:
@@ -81,7 +103,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
     metrics, access_log = Metrics(), _access_log(reactor, settings)
-    log = EventLog(LogLevel.levelWithName(settings.log_level))
+    log = EventLog(_log_level(settings))
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
@@ -92,25 +114,32 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     knowledge = Knowledge(store.facts, pages, mount.permits)
     files = ground.files(knowledge)
     readiness = Readiness()
-    services = Services(
-        mounts=(*_named(settings.indexes), mount),
-        pages=pages,
-        files=files,
-        workers=parsing,
-        observer=observer,
-        clock=reactor,
-        readiness=readiness,
-        purge=Purger((mount, *_named(settings.indexes)), pages, knowledge, store, parsing).purge,
-        status=Figures(store, metrics, reactor.seconds(), reactor).now,
-        metrics=metrics.render,
-        prefix=settings.prefix,
-        base_url=settings.base_url or "",
-        allow=settings.allow,
-        trusted_proxy=settings.trusted_proxy,
-        admin_token=settings.admin_token or "",
-    )
-    site = CacheSite(ProxyResource(services), reactor)
-    return Parts(site, readiness, pages, files, upstream, store, (disk, catalogue, parsing), access_log)
+    status = Figures(store, metrics, reactor.seconds(), reactor).now
+
+    def front(settings: Settings, mount: IndexMount) -> ProxyResource:
+        named = _named(settings.indexes)
+        services = Services(
+            mounts=(*named, mount),
+            pages=pages,
+            files=files,
+            workers=parsing,
+            observer=observer,
+            clock=reactor,
+            readiness=readiness,
+            purge=Purger((mount, *named), pages, knowledge, store, parsing).purge,
+            status=status,
+            metrics=metrics.render,
+            prefix=settings.prefix,
+            base_url=settings.base_url or "",
+            allow=settings.allow,
+            trusted_proxy=settings.trusted_proxy,
+            admin_token=settings.admin_token or "",
+        )
+        return ProxyResource(services)
+
+    site = CacheSite(front(settings, mount), reactor)
+    pools = (disk, catalogue, parsing)
+    return Parts(site, readiness, pages, files, upstream, store, pools, access_log, knowledge, log, front)
 
 
 @frozen
@@ -131,7 +160,7 @@ class _Ground:
         refresher = Refresher(
             self.upstream, self.store.pages, self.parsing, self.observer, seconds, _scratch(settings), withheld
         )
-        policy = PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
+        policy = _page_policy(settings)
         return CachedPages(self.store, self.upstream, refresher, self.parsing, self.observer, self.reactor, policy)
 
     def files(self, knowledge: Knowledge) -> CachedFiles:
@@ -209,6 +238,14 @@ def _fetching(settings: Settings) -> UpstreamSettings:
 def _rules(index: Index, tls: Mapping[TlsIdentity, TlsPolicy]) -> IndexRules:
     origins = origins_of(index)
     return IndexRules(index.name, index.url, origins, index.credential, tls[index.tls], index.absent_status)
+
+
+def _page_policy(settings: Settings) -> PagePolicy:
+    return PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
+
+
+def _log_level(settings: Settings) -> Any:
+    return LogLevel.levelWithName(settings.log_level)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -21,16 +21,21 @@ from twisted_pypi.settings import Index, Settings
 def preflight(settings: Settings, uid: int | None = None, gid: int | None = None) -> None:
     """Try directory, files and port. `uid` and `gid` are what the daemon will run as, when that is another."""
     prepare_directory(settings.cache_dir, uid, gid)
-    if settings.ca_file is not None:
-        check_authorities("--ca-file", settings.ca_file)
-    for index in settings.indexes:
-        check_index(index)
+    check_upstream(settings)
     if settings.access_log not in (None, "-"):
         check_log(settings.access_log)
     for description in settings.listen:
         check_endpoint(description)
     if not settings.listen:
         check_port(settings.interface, settings.port)
+
+
+def check_upstream(settings: Settings) -> None:
+    """What connections are made with, and local directories, must be there and usable."""
+    if settings.ca_file is not None:
+        check_authorities("--ca-file", settings.ca_file)
+    for index in settings.indexes:
+        check_index(index)
 
 
 def prepare_directory(path: str, uid: int | None = None, gid: int | None = None) -> None:

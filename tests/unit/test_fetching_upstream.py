@@ -230,6 +230,23 @@ class RequestTests(UpstreamTestCase):
         self.reactor.advance(61)
         assert wire.disconnected
 
+    def test_other_settings_hold_from_now_on(self) -> None:
+        running, kept = self.fetch(), self.fetch()
+        wire, idle = self.wire(), self.wire()
+        idle.answer(OK, b"page")
+        self.body(self.successResultOf(kept))
+        rules = {"main": IndexRules("main", "http://two.example/simple/")}
+        self.upstream.use(UpstreamSettings(read_timeout=1.0, max_fetches=1, indexes=rules))
+        wire.answer(OK, b"page")
+        assert self.body(self.successResultOf(running)) == b"page"
+        assert "forbidden origin" in self.failed(self.fetch()).reason
+        assert "no index is called" in self.failed(self.fetch(index="home")).reason
+        fetching = self.fetch("http://two.example/simple/")
+        wire = self.wire()
+        assert "authorization" not in wire.request
+        self.reactor.advance(1)
+        assert "no answer within 1 s" in self.failed(fetching).reason
+
     def test_close(self) -> None:
         fetching = self.fetch()
         wire = self.wire()

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +21,7 @@ from zope.interface.verify import verifyObject
 from twisted_pypi import __version__, preflight, tap
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.options import OPTIONS
-from twisted_pypi.settings import Settings
+from twisted_pypi.settings import Loaded, Settings
 
 ROOT = Path(__file__).parents[2]
 TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
@@ -37,8 +38,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, tuple[str, ...
     """What a stub of the service module was called with; the environment holds nothing of ours."""
     calls: list[tuple[Settings, tuple[str, ...]]] = []
 
-    def make_service(settings: Settings, warnings: tuple[str, ...]) -> Service:
-        calls.append((settings, warnings))
+    def make_service(loaded: Loaded, reread: Callable[[], Loaded]) -> Service:
+        calls.append((loaded.settings, loaded.warnings))
         return Service()
 
     stub = ModuleType("twisted_pypi.service")

@@ -84,13 +84,16 @@ class HttpUpstream:
         self._observer = observer
         self._breakers = Breakers(observer)
         self._slots = {is_file: FairSlots(settings.max_fetches) for is_file in (False, True)}
-        self._told: dict[str, float] = {}
-        self._use(settings)
+        self.use(settings)
 
-    def _use(self, settings: UpstreamSettings) -> None:
+    def use(self, settings: UpstreamSettings) -> None:
+        """Fetch so from now on. What is under way goes on as it began; connections that idle are not used again."""
         self._settings = settings
+        for slots in self._slots.values():
+            slots.resize(settings.max_fetches)
         self._policy = OriginPolicy(settings.indexes)
         self._private: dict[str, tuple[float, bool]] = {}
+        self._told: dict[str, float] = {}
         times = (settings.connect_timeout, settings.read_timeout)
         self._exchanger = Exchanger(self._reactor, *times, kept=settings.max_fetches)
 
