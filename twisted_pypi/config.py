@@ -93,7 +93,7 @@ def load(
     credential, own_warnings = _own_credential(root.table, found["index-url"], vault)
     values["indexes"] = _indexes(maker, root, values, credential)
     settings = Settings(**{name: values[name] for name in fields_dict(Settings)})
-    return Loaded(settings, root.warnings + netrc_warnings + own_warnings)
+    return Loaded(settings, root.warnings + netrc_warnings + own_warnings, found)
 
 
 def load_cache_dir(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import field, frozen
 
 from twisted_pypi.fetching.identity import COMMON, TlsIdentity
+from twisted_pypi.sources import Found
 from twisted_pypi.units import Network
 
 
@@ -112,7 +115,11 @@ class Settings:
 
 @frozen
 class Loaded:
-    """The settings, and what should be logged about how they came (without secrets)."""
+    """The settings, what should be logged about how they came (without secrets), and what was found of each option.
+
+    `found` is by option name, None for those that have their default.
+    """
 
     settings: Settings
     warnings: tuple[str, ...] = ()
+    found: Mapping[str, Found | None] = field(factory=dict, repr=False)
