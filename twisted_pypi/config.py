@@ -174,9 +174,11 @@ def _indexes(
         index = maker.described(table)
         if index.url in described:
             raise ConfigError(f"{table.label} {index.name}: url", f"{described[index.url].name} has the same")
-        described[index.url] = index
         if index.url == address.url:
-            default = maker.described(table, values["files_url"], default.credential)
+            default = index = maker.described(table, values["files_url"], default.credential)
+        elif index.url in extra:
+            index = maker.described(table, None, extra.pop(index.url).credential)
+        described[index.url] = index
     described.pop(address.url, None)
     return (*extra.values(), *described.values(), default)
 

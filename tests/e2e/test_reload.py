@@ -104,3 +104,22 @@ def test_a_secret_that_was_replaced(
     secret.write_text("new")
     reload(daemon, config, config.read_text())
     assert ask(daemon, "/simple/lib/").status == 200
+
+
+def test_an_index_that_gets_a_name_and_is_no_longer_the_default(
+    config: Path, tmp_path: Path, upstream: Upstream, other_upstream: Upstream
+) -> None:
+    """Its pages were stored under its URL, with links that now lead to another index's files."""
+    upstream.project("lib", [wheel("lib", size=1000)])
+    where = "index-url = '{0.index_url}'\nfiles-url = '{0.files_url}'\n"
+    config.write_text(where.format(upstream))
+    with Daemon(tmp_path / "filed", ("--config", str(config))) as daemon:
+        (before,) = links(daemon, "lib").values()
+        assert before.startswith("/packages/")
+        assert ask(daemon, before).status == 200
+        keys = f"files-url = '{upstream.files_url}'\n"
+        reload(daemon, config, where.format(other_upstream) + INTERNAL.format(upstream.index_url) + keys)
+        (after,) = links(daemon, "lib").values()
+        assert after.startswith("/files/")
+        assert ask(daemon, after).body == upstream.catalogue.projects["lib"].files[0].data
+        assert ask(daemon, after).headers["etag"].startswith('"sha256:')

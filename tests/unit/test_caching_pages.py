@@ -251,6 +251,16 @@ class OtherSettings(PagesCase):
         self.assertEqual(self.upstream.answer(answer(200, b"inside's")).index, "inside")
         self.assert_answer(second, CacheState.MISS, b"inside's")
 
+    def test_a_page_that_was_stored_for_another_index_or_with_other_links_is_not_this_ones(self):
+        self.cached(b"one", etag='"1"')
+        for other in (evolve(source(), index="renamed"), evolve(source(), layout="elsewhere")):
+            route = page_route(other)
+            self.assertIsNone(self.pages.ready(route, Asker()))
+            asked = self.ask(route)
+            self.assertEqual(self.upstream.answer(answer(200, b"two", etag='"1"')).headers, {})
+            self.assert_answer(asked, CacheState.MISS, b"two")
+            self.assertIsNotNone(self.pages.ready(route, Asker()))
+
     def test_an_absence_is_forgotten_and_that_of_one_index_is_not_anothers(self):
         absent = self.ask()
         self.upstream.answer(answer(404))

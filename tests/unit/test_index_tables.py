@@ -164,6 +164,14 @@ def test_an_extra_index_that_is_the_default_too_keeps_its_place_among_the_ttls()
     assert [index.ttl for index in got] == [2, 3, 300]
 
 
+def test_an_extra_index_that_a_table_describes_is_one_index() -> None:
+    environ = {"PYPICACHE_EXTRA_INDEX_URL": f"https://ci:{SECRET}@a.example/simple https://b.example/"}
+    got = settings(None, environ, table(f"{URL}\nttl = 9")).indexes
+    assert [(index.name, index.ttl) for index in got[:2]] == [("https://b.example/", 300), ("a", 9)]
+    assert got[1].credential == Credential("ci", SECRET)
+    assert len(got) == 3
+
+
 def test_more_ttls_than_indexes_name_their_variable() -> None:
     message = failure(None, {**EXTRA, "PYPICACHE_EXTRA_INDEX_TTL": "1 2 3 4"})
     assert message == "PYPICACHE_EXTRA_INDEX_TTL: 4 values, but only 3 of --extra-index-url"

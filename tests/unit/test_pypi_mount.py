@@ -69,6 +69,16 @@ def test_a_project_in_any_spelling(path: str) -> None:
     assert source.accept.startswith("application/vnd.pypi.simple.v1+json, ")
 
 
+def test_pages_of_an_index_are_told_apart_by_how_their_links_are_made() -> None:
+    turned = IndexMount((MAIN, EXTRA))
+    for path in ("/simple/foo/", "/pypi/foo/json"):
+        by_index = [{source.index: source.layout for source in page(mount, path).sources} for mount in (BOTH, turned)]
+        assert by_index == [
+            {"extra": "", "main": "https://files.example/packages/"},
+            {"extra": "http://10.0.0.1:3141/packages/", "main": ""},
+        ]
+
+
 def test_several_indexes_are_asked_in_order() -> None:
     route = page(BOTH, "/simple/foo/")
     assert route.owner == "foo"

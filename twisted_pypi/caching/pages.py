@@ -83,7 +83,7 @@ class CachedPages:
             return None
         source = self._owners.only(route)
         page = self.store.pages.hot(source.key) if source is not None else None
-        if source is None or page is None:
+        if source is None or page is None or not _fits(page, source):
             return None
         left = self._copy_of(source, page).ttl_left
         return PageAnswer(page, Provenance(CacheState.HIT, ttl=left)) if left > 0 else None
@@ -151,10 +151,14 @@ class CachedPages:
 
     async def _held(self, sources: tuple[PageSource, ...]) -> _Held | None:
         for source in sources:
-            page = await self.store.pages.get(source.key)
+            page = await self._stored(source)
             if page is not None:
                 return _Held(source, page, self._copy_of(source, page))
         return None
+
+    async def _stored(self, source: PageSource) -> StoredPage | None:
+        page = await self.store.pages.get(source.key)
+        return page if page is not None and _fits(page, source) else None
 
     def _copy_of(self, source: PageSource, page: StoredPage) -> Copy:
         return Copy(self.clock.seconds() - page.validated_at, source.ttl, self.policy.max_stale)
@@ -234,7 +238,7 @@ class CachedPages:
         """Ask the sources in order until one has the page or fails: down is not absent."""
         asked = Asked(Outcome.ABSENT)
         for source in sources:
-            copy = await self.store.pages.get(source.key)
+            copy = await self._stored(source)
             asked = await self.refresher.ask(route, source, copy, client)
             if asked.page is not None:
                 await self._owners.note(route, source)
@@ -263,6 +267,15 @@ class CachedPages:
         if not self.policy.offline:
             return PageAnswer(held.page, how)
         return await restricted(route, held.page, how, self.store.pages, self.store.files, self.workers)
+
+
+def _fits(page: StoredPage, source: PageSource) -> bool:
+    """Whether a page that is stored for the URL is the source's own.
+
+    What it said of files was recorded for the index that it was stored for, and its links lead where that one's did:
+    neither is right any more when an index was renamed, or is no longer the default.
+    """
+    return page.meta.index == source.index and page.meta.layout == source.layout
 
 
 def _question(route: PageRoute) -> str:

@@ -134,7 +134,8 @@ class Routes:
 
     def _project_source(self, index: IndexSpec, name: str) -> PageSource:
         url = f"{_below(index.url)}{name}/"
-        return self._source(index, url, SIMPLE_ACCEPT, partial(project.interpret, self._short(index), name))
+        short = self._short(index)
+        return self._source(index, url, SIMPLE_ACCEPT, partial(project.interpret, short, name), short)
 
     def listing(self) -> PageRoute:
         """The project list, of the default index."""
@@ -144,11 +145,12 @@ class Routes:
     def api(self, name: str, version: str = "") -> PageRoute:
         """The JSON API's document of a project, or of one version (one raw path segment) of it. Raises `Absent`."""
         path = f"pypi/{name}/{version}/json" if version else f"pypi/{name}/json"
-        sources = tuple(
-            self._source(index, _root(index) + path, "application/json", partial(api.interpret_api, self._short(index)))
-            for index in asked_for(self.indexes, name)
-        )
+        sources = tuple(self._api_source(index, _root(index) + path) for index in asked_for(self.indexes, name))
         return self._beside(PageRoute(path, name, sources, API_FORMS))
+
+    def _api_source(self, index: IndexSpec, url: str) -> PageSource:
+        short = self._short(index)
+        return self._source(index, url, "application/json", partial(api.interpret_api, short), short)
 
     def integrity(self, name: str, version: str, filename: str) -> PageRoute:
         """The provenance of a file (PEP 740); version and file name are raw path segments."""
@@ -208,7 +210,9 @@ class Routes:
         match = _BLAKE2.fullmatch("packages/" + key[len(self.packages) :])
         return {"blake2b-256": "".join(match.groups())} if match else {}
 
-    def _source(self, index: IndexSpec, url: str, accept: str, interpret: Callable[[PageBody], Document]) -> PageSource:
+    def _source(
+        self, index: IndexSpec, url: str, accept: str, interpret: Callable[[PageBody], Document], layout: str = ""
+    ) -> PageSource:
         try:
             key = urls.key_of(url)
         except ValueError as error:
@@ -222,6 +226,7 @@ class Routes:
             not_found_ttl=index.not_found_ttl,
             interpret=interpret,
             absent_status=index.absent_status,
+            layout=layout,
         )
 
 
