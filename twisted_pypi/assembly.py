@@ -103,7 +103,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
     metrics, access_log = Metrics(), _access_log(reactor, settings)
-    log = EventLog(_log_level(settings))
+    log = EventLog(_log_level(settings), seconds=reactor.seconds)
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
@@ -137,7 +137,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         )
         return ProxyResource(services)
 
-    site = CacheSite(front(settings, mount), reactor)
+    site = CacheSite(front(settings, mount), reactor, observer)
     pools = (disk, catalogue, parsing)
     return Parts(site, readiness, pages, files, upstream, store, pools, access_log, knowledge, log, front)
 

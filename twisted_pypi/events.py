@@ -53,7 +53,7 @@ class BytesFetched(Event):
 
 @frozen
 class PageRejected(Event):
-    """Upstream sent something that is not the page: unparsable, too large, of an unknown version."""
+    """Upstream sent something whole that is not the page: unparsable, of another project, of an unknown version."""
 
     url: str
     reason: str
@@ -154,3 +154,15 @@ class Served(Event):
     agent: str
     protocol: str
     complete: bool = True
+
+
+@frozen
+class RequestRefused(Event):
+    """What a client sent is no request, or one over a limit: it was answered `status` and its connection ended.
+
+    It is told as `Served` as well.
+    """
+
+    client: str
+    status: int
+    reason: str

@@ -6,11 +6,14 @@ A key is the canonical form of a URL without query and fragment: two spellings o
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 from attrs import frozen
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_AMBIGUOUS = re.compile(r"%2F|%5C|%25|//|/\.{1,2};")
 
 
 @frozen
@@ -58,6 +61,20 @@ def _canonical_segment(segment: str) -> str:
     if not {b".", b".."}.isdisjoint(raw.split(b"/")) or any(byte < 0x20 or byte == 0x7F for byte in raw):
         raise ValueError(f"not a usable path segment: {segment[:80]!r}")
     return quote(raw, safe="~!$&'()*,;=:@")
+
+
+def is_ambiguous(path: str) -> bool:
+    """Whether some server could take a canonical path for another one.
+
+    That may decode twice, decode slashes, drop empty segments or parameters (`..;a`), or read overlong UTF-8.
+    """
+    if _AMBIGUOUS.search(path):
+        return True
+    try:
+        unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def key_of(url: str) -> str:

@@ -19,16 +19,21 @@ PIECE = 64 << 10
 
 @define
 class Exchange:
-    """One request, its healthy answer, and the connection. `keep` tells whether the connection goes on."""
+    """One request, its healthy answer, and the connection.
+
+    `keep` tells whether the connection goes on, `begun` whether the head was sent.
+    """
 
     request: Request
     response: Response
     writer: asyncio.StreamWriter
     keep: bool = True
+    begun: bool = False
 
     async def send(self, response: Response, first: int = 0, last: int | None = None) -> None:
-        """Send a response, its body from `first` to `last` (exclusive); the head goes with `first` = 0."""
-        head = response.head() if first == 0 else b""
+        """Send a response's body from `first` to `last` (exclusive), its head before whatever is sent first."""
+        head = b"" if self.begun else response.head()
+        self.begun = True
         bodyless = self.request.method == "HEAD" or response.status == 304
         body = b"" if bodyless else response.body[first:last]
         self.keep = self.keep and response.content_length
@@ -44,9 +49,9 @@ Fault = Callable[[Exchange], Awaitable[None]]
 
 @define
 class Gate:
-    """A fault that waits: after `after` body bytes (None: before the headers), until `release`, then goes on healthy.
+    """A fault that waits until `release`, after `after` body bytes (0: behind the headers, None: before them).
 
-    `arrived` is set when a request waits at it.
+    Then it goes on healthy. `arrived` is set when a request waits at it.
     """
 
     after: int | None = None
@@ -59,7 +64,7 @@ class Gate:
             self._opened.set_result(None)
 
     async def __call__(self, exchange: Exchange) -> None:
-        if self.after:
+        if self.after is not None:
             await exchange.send(exchange.response, 0, self.after)
         self.arrived.set()
         await asyncio.shield(asyncio.wrap_future(self._opened))
@@ -67,12 +72,12 @@ class Gate:
 
 
 def hang(after: int | None = None) -> Gate:
-    """Never go on: before the headers, or after so many body bytes."""
+    """Never go on: before the headers, or after so many body bytes (0: behind the headers)."""
     return Gate(after)
 
 
 def reset(after: int | None = None) -> Fault:
-    """Break the connection with a TCP reset, before headers or after so many body bytes."""
+    """Break the connection with a TCP reset, before headers or after so many body bytes (0: behind the headers)."""
 
     async def act(exchange: Exchange) -> None:
         if after is not None:
@@ -91,6 +96,25 @@ def short_body(after: int) -> Fault:
     async def act(exchange: Exchange) -> None:
         await exchange.send(exchange.response, 0, after)
         exchange.keep = False
+
+    return act
+
+
+def disconnect() -> Fault:
+    """Close in good order instead of answering."""
+    return raw(b"")
+
+
+def slow_head(interval: float) -> Fault:
+    """Send the head one byte each `interval` seconds, then the body at once."""
+
+    async def act(exchange: Exchange) -> None:
+        head, exchange.begun = exchange.response.head(), True
+        for start in range(len(head)):
+            exchange.writer.write(head[start : start + 1])
+            await exchange.writer.drain()
+            await asyncio.sleep(interval)
+        await exchange.send(exchange.response)
 
     return act
 
@@ -190,6 +214,68 @@ def chunked() -> Fault:
         await exchange.writer.drain()
 
     return act
+
+
+def announced(length: str | Callable[[int], object]) -> Fault:
+    """The whole body behind another Content-Length: these characters, or what becomes of the true length."""
+
+    async def act(exchange: Exchange) -> None:
+        response = exchange.response
+        value = length if isinstance(length, str) else str(length(len(response.body)))
+        headers = {**response.headers, "Content-Length": value}
+        await exchange.send(evolve(response, headers=headers, content_length=False))
+
+    return act
+
+
+def early_hints() -> Fault:
+    """An interim answer (RFC 8297) before the healthy one."""
+
+    async def act(exchange: Exchange) -> None:
+        exchange.writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
+        await exchange.send(exchange.response)
+
+    return act
+
+
+def surplus(data: bytes) -> Fault:
+    """More than Content-Length announces: `data` behind the body."""
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send(exchange.response)
+        exchange.writer.write(data)
+        await exchange.writer.drain()
+
+    return act
+
+
+def bad_chunks(after: int) -> Fault:
+    """In chunks, of which the one behind `after` body bytes has no size that is a number."""
+
+    async def act(exchange: Exchange) -> None:
+        exchange.keep = False
+        headers = {**exchange.response.headers, "Transfer-Encoding": "chunked"}
+        exchange.writer.write(evolve(exchange.response, headers=headers, content_length=False).head())
+        piece = exchange.response.body[:after]
+        exchange.writer.write(b"%x\r\n%b\r\nnonsense\r\n%b" % (len(piece), piece, exchange.response.body[after:]))
+        await exchange.writer.drain()
+
+    return act
+
+
+def with_headers(headers: dict[str, str]) -> Fault:
+    """Healthy, but for these further or other headers."""
+
+    async def act(exchange: Exchange) -> None:
+        response = exchange.response
+        await exchange.send(evolve(response, headers={**response.headers, **headers}))
+
+    return act
+
+
+def large_head(size: int) -> Fault:
+    """Healthy, but with so many bytes of headers, in lines of a hundred or so."""
+    return with_headers({f"X-Filler-{number:06}": "x" * 80 for number in range(size // 100)})
 
 
 def raw(data: bytes) -> Fault:

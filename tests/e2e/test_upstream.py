@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from e2e.clients import Installer, Reply
 from e2e.content import JSON_TYPE
 from e2e.faults import corrupt, no_length, redirect, reply, reset, short_body, trickle, truncated
 from e2e.packages import blob, sdist, wheel
+from e2e.tls import Certificates
 from e2e.upstream import Upstream
 
 PAGE = "/simple/app/"
@@ -113,3 +116,26 @@ def test_refusing_closes_what_is_open(upstream: Upstream) -> None:
             with pytest.raises(ConnectionRefusedError):
                 ask(upstream, PAGE)
     assert ask(upstream, PAGE).status == 200
+
+
+def test_its_certificates_are_good_and_bad_as_told(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(certificates.ca_file))
+
+    def answer(host: str) -> int:
+        """The status, or why the certificate is not believed (an X509_V_ERR_ of OpenSSL)."""
+        connection = http.client.HTTPSConnection(host, timeout=30, context=trusting)
+        try:
+            connection.request("GET", "/simple/")
+            return connection.getresponse().status
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_code
+        finally:
+            connection.close()
+
+    with Upstream(tls=certificates.context) as secured:
+        answers = {}
+        for name in ("expired", "wrong name", "self-signed", "stranger", "good"):
+            certificates.present(name)
+            answers[name] = answer(secured.host)
+    assert answers == {"expired": 10, "wrong name": 64, "self-signed": 18, "stranger": 20, "good": 200}

@@ -8,6 +8,7 @@ upstream.count("/packages/")
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
@@ -44,8 +45,9 @@ class Origin:
 
 @define(eq=False)
 class Upstream:
-    """The index. Everything public may be called from the test's thread."""
+    """The index; over https with a `tls` context. Everything public may be called from the test's thread."""
 
+    tls: ssl.SSLContext | None = None
     catalogue: Catalogue = field(factory=Catalogue)
     requests: list[Request] = field(factory=list)
     _rules: list[Rule] = field(factory=list)
@@ -129,6 +131,11 @@ class Upstream:
         """Close the listening sockets and every connection: whoever connects now is refused."""
         self._call(self._refuse())
 
+    def hang_up(self) -> None:
+        """Close every connection; the next one is accepted again."""
+        with self.down():
+            pass
+
     @contextmanager
     def down(self) -> Iterator[None]:
         """Refuse connections for a while."""
@@ -139,7 +146,8 @@ class Upstream:
             self.listen()
 
     def _url(self, name: str) -> str:
-        return f"http://127.0.0.1:{next(origin.port for origin in self._origins if origin.name == name)}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://127.0.0.1:{next(origin.port for origin in self._origins if origin.name == name)}"
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS)
@@ -147,7 +155,9 @@ class Upstream:
     async def _listen(self) -> None:
         for origin in self._origins:
             if origin.server is None:
-                origin.server = await asyncio.start_server(self._serve(origin), "127.0.0.1", origin.port, backlog=512)
+                origin.server = await asyncio.start_server(
+                    self._serve(origin), "127.0.0.1", origin.port, backlog=512, ssl=self.tls
+                )
                 origin.port = origin.server.sockets[0].getsockname()[1]
 
     async def _refuse(self) -> None:

@@ -14,10 +14,12 @@ from twisted_pypi.answers import Asker, CacheState
 from twisted_pypi.caching.pages import BUDGET, CachedPages, PagePolicy
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.withheld import WITHHELD, Withheld
-from twisted_pypi.errors import Absent, Unavailable
-from twisted_pypi.events import OwnerAbsent, PageRegressed, PageRejected
+from twisted_pypi.errors import Absent, Unavailable, UpstreamFailed
+from twisted_pypi.events import FetchFailed, OwnerAbsent, PageRegressed, PageRejected
+from twisted_pypi.fetching.pace import PATIENCE
 from twisted_pypi.http.freshness import REGRESSION_PATIENCE
 from twisted_pypi.storage.memory import MemoryStore
+from unit.controlled import ControlledBody
 from unit.doubles import FakeUpstream, InlineWorkers, TextDocument, answer, page_route, scratch, source
 
 TTL = 300.0
@@ -175,6 +177,41 @@ class Freshness(PagesCase):
         self.upstream.answer(answer(200, b"please login"))
         self.assert_answer(asked, CacheState.STALE, b"one")
         self.assertEqual(len(self.of_kind(PageRejected)), 1)
+        self.assertEqual(self.of_kind(FetchFailed), [])
+
+    def test_what_fails_behind_the_headers_is_told_once_with_upstreams_status(self) -> None:
+        broken = UpstreamFailed("connection broke after 3 bytes", self.route.sources[0].url)
+        packed = answer(200, b"not gzip", content_encoding="gzip")
+        torn = answer(200, b"tor")
+        torn.body.failure = broken
+        for failing, reason in ((torn, broken.reason), (packed, "not what"), (answer(403), "answered 403")):
+            self.events.clear()
+            asked = self.ask()
+            self.upstream.answer(failing)
+            provenance = self.failureResultOf(asked, Unavailable).value.provenance
+            (event,) = self.of_kind(FetchFailed)
+            self.assertEqual((event.url, event.file), (self.route.sources[0].url, False))
+            self.assertIn(reason, event.reason)
+            self.assertEqual(provenance.upstream_status, failing.status)
+
+    def test_a_trickling_page_is_given_up_and_asked_for_anew(self) -> None:
+        """One byte a second is never silent for long: without that, nobody else could ask while it trickles."""
+        trickling = answer(200)
+        trickling.body = body = ControlledBody()
+        asked = self.ask()
+        self.upstream.answer(trickling)
+        for _ in range(int(BUDGET)):
+            body.send(b"x")
+            self.clock.advance(1)
+        self.assertIn("did not answer in time", self.failureResultOf(asked, Unavailable).value.reason)
+        for _ in range(int(PATIENCE)):
+            body.send(b"x")
+            self.clock.advance(1)
+        self.assertEqual(len(self.upstream.requests), 1)
+        self.assertTrue(body.abandoned)
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"one"))
+        self.assert_answer(asked, CacheState.MISS, b"one")
 
     def test_when_upstream_is_down_the_copy_is_served_at_once(self) -> None:
         self.cached(b"one")

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import BreakerChanged, BytesFetched, Event, FetchDone, FetchFailed
+from twisted_pypi.fetching.connecting import MAX_HEAD
 from twisted_pypi.fetching.policy import IndexRules
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.fetching.upstream import HttpFetched, HttpUpstream, UpstreamSettings
@@ -364,6 +365,25 @@ class FailureTests(UpstreamTestCase):
             self.wire().answer(text)
             failure = self.failed(fetching)
             assert (failure.reason, failure.unreachable) == ("the answer is not proper HTTP", False)
+
+    def test_headers_that_never_end_are_not_collected(self) -> None:
+        for line in (f"X: {'x' * 100}\n" * 700, f"X: {'x' * 20_000}\n"):
+            fetching = self.fetch()
+            wire = self.wire()
+            wire.answer(f"HTTP/1.1 200 OK\n{line}X: 1")
+            assert wire.disconnected
+            self.reactor.advance(0)
+            failure = self.failed(fetching)
+            assert (failure.reason, failure.unreachable) == ("the headers of the answer are too large", False)
+            assert self.reactor.tcpClients == []
+
+    def test_a_large_body_is_no_large_head(self) -> None:
+        body = bytes(MAX_HEAD + 1)
+        fetching, wire = self.fetch(), self.wire()
+        for connection_is_new in (True, False):
+            fetching = fetching if connection_is_new else self.fetch()
+            wire.answer(f"HTTP/1.1 200 OK\nX: {'x' * 9000}\nContent-Length: {len(body)}\n", body)
+            assert self.body(self.successResultOf(fetching)) == body
 
     def test_cancelling(self) -> None:
         waiting = self.fetch()

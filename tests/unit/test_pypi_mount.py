@@ -263,10 +263,20 @@ def test_files_elsewhere(path: str, url: str, is_open: bool) -> None:
     assert (route.index, route.indexes) == (None, ("extra", "main"))
 
 
-@pytest.mark.parametrize("path", ["/packages/a%2Fb/foo-1.0.tar.gz", "/packages/a%5cb/foo-1.0.tar.gz"])
-def test_an_encoded_slash_counts_only_where_a_page_names_it(path: str) -> None:
-    route = file(ALONE, path)
+@pytest.mark.parametrize(
+    "folder",
+    ["a%2Fb", "a%5cb", "a\\b", "%252e%252e", "a%2500", "%c0%ae%c0%ae", "%e0%80%ae", "%ff", "..;", ".;a=b", "", "/"],
+)
+def test_what_a_server_could_take_for_another_path_counts_only_where_a_page_names_it(folder: str) -> None:
+    route = file(ALONE, f"/packages/{folder}/foo-1.0.tar.gz")
     assert (route.open, route.pages) == (False, None)
+
+
+@pytest.mark.parametrize("folder", ["a;b", "...", "%C3%BC", "~a", "a%20b", "..a;", "a+b"])
+def test_odd_folders_are_no_trouble(folder: str) -> None:
+    route = file(ALONE, f"/packages/{folder}/foo-1.0.tar.gz")
+    assert route.open
+    assert route.pages is not None
 
 
 def test_a_file_of_no_project_has_no_page() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +143,8 @@ def test_a_relative_provenance_becomes_absolute() -> None:
         (b'{"meta": {"api-version": "2.0"}, "name": "foo", "files": []}', "api-version"),
         (b'{"meta": {"api-version": "10.0"}, "name": "foo", "files": []}', "api-version"),
         (b'{"meta": {"api-version": "1.0"}, "name": "foo", "files": [', "JSON"),
+        (b'{"name": "bar", "files": []}', "page of 'bar'"),
+        (b'{"name": "", "files": []}', "page of ''"),
         (b'[{"name": "foo"}]', "neither"),
         (b"", "neither"),
         (b"Not found", "neither"),
@@ -150,6 +153,11 @@ def test_a_relative_provenance_becomes_absolute() -> None:
 def test_json_that_is_no_simple_page_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         page(data)
+
+
+@pytest.mark.parametrize("spelling", ["foo", "Foo", "FOO"])
+def test_json_may_spell_the_name_as_it_likes(spelling: str) -> None:
+    assert as_json(page(json_page(name=spelling)))["name"] == spelling
 
 
 @pytest.mark.parametrize("content_type", ["", "text/html", "text/plain", "application/octet-stream"])
@@ -203,7 +211,8 @@ def test_html_becomes_json() -> None:
 
 def test_json_becomes_html_that_is_escaped() -> None:
     nasty = {**WHEEL, "filename": '"><script>-1.whl', "yanked": "<b>'\"&", "requires-python": "<3"}
-    html = as_html(page(json_page(nasty, name="<foo>")))
+    document = page(json_page(nasty))
+    html = as_html(evolve(document, page={**document.page, "name": "<foo>"}))
     assert html.startswith("<!DOCTYPE html>")
     assert "<title>Links for &lt;foo&gt;</title>" in html
     assert "<h1>Links for &lt;foo&gt;</h1>" in html

@@ -66,3 +66,14 @@ def test_a_catalogue_that_is_only_locked_is_kept(catalogue):
     other.close()
     assert catalogue.open() == ""
     assert catalogue.entry("file", "k") == entry()
+
+
+def test_a_catalogue_whose_header_forbids_writing_is_made_anew(catalogue):
+    """Its "file format write version" (SQLite's file format, 1.3) is more than 2: a byte that changed on disk."""
+    catalogue.close()
+    with open(catalogue.path, "r+b") as file:
+        file.seek(18)
+        file.write(b"\x10")
+    assert "readonly" in catalogue.open()
+    catalogue.record(entry())
+    assert catalogue.entry("file", "k") == entry()

@@ -15,7 +15,7 @@ from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 from twisted_pypi import events
 from twisted_pypi.answers import CacheState
 from twisted_pypi.web.access_log import FLUSH_CHARACTERS, FLUSH_SECONDS, AccessLog, access_line
-from twisted_pypi.web.event_log import EventLog
+from twisted_pypi.web.event_log import REPEAT, EventLog
 from twisted_pypi.web.metrics import Metrics
 from unit.web_doubles import NOW
 
@@ -48,6 +48,10 @@ class TestAccessLine:
         event = evolve(SERVED, client="", host="", state=None, agent="")
         assert access_line(event, NOW).startswith("- [")
         assert access_line(event, NOW).endswith(' - 200 1834 - - 0.000 ""\n')
+
+    def test_no_part_is_empty(self) -> None:
+        line = access_line(evolve(SERVED, target="", host=""), NOW)
+        assert '"GET - HTTP/1.1" - 200' in line
 
     @given(st.text(), st.text(), st.text())
     def test_clients_cannot_forge_lines(self, host: str, target: str, agent: str) -> None:
@@ -211,6 +215,31 @@ class TestEventLog:
         assert self.lines(events.Decided("k", "HIT", "fresh"), level=LogLevel.warn) == []
         assert len(self.lines(events.StoreTrouble("a", "b"), level=LogLevel.warn)) == 1
 
+    def test_a_client_that_sends_garbage_is_named_once_a_minute(self) -> None:
+        seen: list[dict[str, object]] = []
+        clock = Clock()
+        log = EventLog(LogLevel.info, Logger(observer=seen.append), clock.seconds)
+        for client in ("192.0.2.7", "192.0.2.7", "192.0.2.8", "192.0.2.7"):
+            log.observe(events.RequestRefused(client, 400, "bad\n"))
+        assert [line["line"] for line in seen] == [
+            "refused a request of 192.0.2.7 with 400: bad\\x0a",
+            "refused a request of 192.0.2.8 with 400: bad\\x0a",
+        ]
+        clock.advance(REPEAT)
+        log.observe(events.RequestRefused("192.0.2.7", 400, ""))
+        assert len(seen) == 3
+
+    def test_clients_without_number_that_send_garbage_fill_neither_log_nor_memory(self) -> None:
+        seen: list[object] = []
+        clock = Clock()
+        log = EventLog(LogLevel.info, Logger(observer=seen.append), clock.seconds)
+        for number in range(3000):
+            log.observe(events.RequestRefused(f"client {number}", 400, ""))
+        assert len(seen) == 1000
+        clock.advance(REPEAT)
+        log.observe(events.RequestRefused("another", 400, ""))
+        assert len(seen) == 1001
+
 
 class TestMetrics:
     def test_counting(self) -> None:
@@ -232,6 +261,7 @@ class TestMetrics:
             events.BreakerChanged("https://files.example", True),
             events.StoreTrouble("put", "full"),
             events.Decided("k", "HIT", "fresh"),
+            events.RequestRefused("192.0.2.7", 400, "x"),
         ):
             metrics.observe(event)
         lines = metrics.render().decode().splitlines()
@@ -252,6 +282,7 @@ class TestMetrics:
             "pypicache_evicted_bytes_total 4096.0",
             'pypicache_breaker_open{origin="https://files.example"} 1.0',
             "pypicache_store_trouble_total 1.0",
+            'pypicache_requests_refused_total{status="400"} 1.0',
         ):
             assert line in lines
         assert metrics.requests_by_state() == {"HIT": 2, "NONE": 1}

@@ -257,7 +257,7 @@ class Web:
             "status": lambda: {"entries": 3, "<b>": {"hits": "&"}},
             "metrics": lambda: b"# metrics\n",
         }
-        self.site = CacheSite(ProxyResource(Services(**(given | services))), self.clock)
+        self.site = CacheSite(ProxyResource(Services(**(given | services))), self.clock, self.events.append)
 
     def _purge(self, name: str, files: bool) -> Deferred[int]:
         self.purged.append((name, files))

@@ -12,8 +12,9 @@ from attrs import define, evolve, field, frozen
 
 from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.events import PageRegressed, PageRejected, StoreTrouble
+from twisted_pypi.events import FetchFailed, PageRegressed, PageRejected, StoreTrouble
 from twisted_pypi.fetching.body import read_decoded
+from twisted_pypi.fetching.pace import PacedBody
 from twisted_pypi.http.freshness import Outcome, believes
 from twisted_pypi.interfaces import Fetched, Observer, PageStore, Upstream, Workers
 from twisted_pypi.model import Document, FetchRequest, PageBody, PageRoute, PageSource
@@ -55,9 +56,12 @@ class Refresher:
         request = FetchRequest(source.url, source.index, source.accept, conditions, client)
         try:
             fetched = await self.upstream.fetch(request)
-            return await self._interpret(route, source, copy if conditions else None, copy, fetched)
         except UpstreamFailed as failure:
             return Asked(Outcome.FAILED, status=failure.status, failure=failure)
+        try:
+            return await self._interpret(route, source, copy if conditions else None, copy, fetched)
+        except UpstreamFailed as failure:
+            return Asked(Outcome.FAILED, status=fetched.status, seconds=fetched.seconds, failure=failure)
 
     async def withhold(self, page: str, file: str) -> bool:
         """Announce the companion of this file no more; whether the stored page with this key still does."""
@@ -96,8 +100,12 @@ class Refresher:
             return Asked(Outcome.NOT_MODIFIED, page, 304, fetched.seconds, parent=parent)
         if fetched.status in source.absent_status:
             return Asked(Outcome.ABSENT, None, fetched.status, fetched.seconds, parent=parent)
-        url = without_secrets(source.url)
-        raise UpstreamFailed(f"answered {fetched.status}", url, fetched.status)
+        raise self._reported(UpstreamFailed(f"answered {fetched.status}", without_secrets(source.url), fetched.status))
+
+    def _reported(self, failure: UpstreamFailed) -> UpstreamFailed:
+        """The same, told to the observer: fetching tells only of what happens before the body."""
+        self.observer(FetchFailed(failure.url, failure.reason, file=False))
+        return failure
 
     async def _take(
         self, route: PageRoute, source: PageSource, copy: StoredPage | None, fetched: Fetched
@@ -107,10 +115,12 @@ class Refresher:
         with self.scratch() as stream:
             coding = fetched.headers.get("content-encoding", "")
             try:
-                await read_decoded(fetched.body, coding, route.max_body, stream, url)
+                await read_decoded(PacedBody(fetched.body, url, self.now), coding, route.max_body, stream, url)
                 stream.seek(0)
                 body = PageBody(stream, fetched.headers.get("content-type", ""), fetched.url, fetched.body.delimited)
                 return await self._keep(route, source, copy, fetched, body)
+            except UpstreamFailed as failure:
+                raise self._reported(failure) from None
             except (ValueError, RecursionError) as error:
                 self.observer(PageRejected(url, str(error)))
                 problem = f"sent no usable page: {error}"

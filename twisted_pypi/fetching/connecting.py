@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from attrs import define, field
@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import connectionDone
+from twisted.protocols.basic import LineReceiver
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI
@@ -23,10 +24,13 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from twisted_pypi.fetching.addresses import JudgedReactor, JudgingResolver
+from twisted_pypi.fetching.reasons import HeadTooLarge
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.urls import Origin
 
 READ_BUFFER = 256 << 10
+MAX_HEAD = 64 << 10
+"""Bytes that may come before the end of an answer's headers."""
 
 ATTEMPT_DELAY = 0.1
 """Seconds until the next address is tried beside the last (RFC 8305, 8: at least 0.1). A lone address that refuses
@@ -44,12 +48,32 @@ class Connection(ProtocolWrapper):
     _secured = False
     _waiting: Deferred[None] | None = None
     _lost: Failure | None = None
+    _head: int | None = None
+    """Bytes of an answer whose headers have not ended; None when none is awaited."""
 
     def makeConnection(self, transport: Any) -> None:  # noqa: N802
         """The TCP connection is there."""
         if not ISSLTransport.providedBy(transport):
             transport.bufferSize = READ_BUFFER
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
+
+    def writeSequence(self, data: Sequence[bytes]) -> None:  # noqa: N802
+        """A request goes out."""
+        self._head = 0
+        super().writeSequence(data)  # type: ignore[no-untyped-call]
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Upstream sent something: no more than `MAX_HEAD` before its headers end, Twisted would keep it all."""
+        if self._head is not None:
+            self._head += len(data)
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        if self._head is not None and self._head > MAX_HEAD:
+            self.loseConnection()
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        """The headers have ended: Twisted's client waits here until somebody takes the body."""
+        self._head = None
+        cast(Any, self.transport).pauseProducing()
 
     def handshakeCompleted(self) -> None:  # noqa: N802
         """The TLS connection is there too, and whom it leads to was verified."""
@@ -74,6 +98,8 @@ class Connection(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         """See `IProtocol`."""
+        if self.disconnecting and (self._head or 0) > LineReceiver.MAX_LENGTH:
+            reason = Failure(HeadTooLarge())  # type: ignore[no-untyped-call]
         self._lost = reason
         self._tell(reason)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]

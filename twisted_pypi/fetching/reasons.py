@@ -14,6 +14,10 @@ from twisted.web.client import RequestGenerationFailed, RequestTransmissionFaile
 _WRAPPERS = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)
 
 
+class HeadTooLarge(Exception):
+    """An answer's headers, or one line of them, are larger than anybody needs."""
+
+
 @frozen
 class Trouble:
     """`again`: it may go better on a fresh connection. `unreachable`: the origin's fault, not this answer's."""
@@ -29,8 +33,13 @@ _KNOWN: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Trouble], ...
     (net.ConnectionLost, Trouble("connection reset", again=True)),
     (net.ConnectionClosed, Trouble("connection closed", again=True)),
     (net.DNSLookupError, Trouble("DNS: name not found")),
+    (HeadTooLarge, Trouble("the headers of the answer are too large", unreachable=False)),
     (VerificationError, Trouble("TLS: certificate verify failed: it is for another name")),
 )
+
+_UNVERIFIED = "certificate verify failed"
+_TLS_MEANING = {_UNVERIFIED: f"{_UNVERIFIED}: it has expired, is self-signed or of an authority that is not trusted"}
+"""Which of these it is OpenSSL tells only to the verify callback, which is Twisted's: there the name is checked."""
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -62,4 +71,5 @@ def explain(error: BaseException) -> Trouble:
 def _tls_reason(error: SSL.Error) -> str:
     """The innermost of OpenSSL's (library, function, reason) triples."""
     records = error.args[0] if error.args else ()
-    return str(records[-1][-1]) if isinstance(records, (list, tuple)) and records else "handshake failed"
+    reason = str(records[-1][-1]) if isinstance(records, (list, tuple)) and records else "handshake failed"
+    return _TLS_MEANING.get(reason, reason)

@@ -9,6 +9,10 @@ from packaging.version import InvalidVersion, Version
 
 from twisted_pypi.errors import Absent
 
+MAX_FILENAME = 255
+"""Characters of a file name that may belong to a project: no file system stores more. Reading one takes quadratic time,
+as each of its dashes may be the one before the version."""
+
 _SEPARATORS = re.compile(r"[-_.]+")
 # PEP 508 on the name as written allows just what PEP 503 normalises to this.
 _NORMAL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -85,11 +89,12 @@ def projects_of(filename: str) -> tuple[str, ...]:
 
     Knows wheels (PEP 427), sdists (PEP 625 and all the spellings before it), eggs and installers, each also with
     `.metadata` (PEP 658) or a signature's suffix. A legacy sdist's name can be read in several ways
-    (`foo-2-1.tar.gz`). Empty for anything else.
+    (`foo-2-1.tar.gz`). Empty for anything else,
+    and above `MAX_FILENAME`.
     """
     filename = _without_companion(filename)
     stem = stem_of(filename)
-    if stem is None:
+    if stem is None or len(filename) > MAX_FILENAME:
         return ()
     parts = _name_and_version(filename.lower(), stem).split("-")
     readings = [("-".join(parts[:cut]), "-".join(parts[cut:])) for cut in range(len(parts) - 1, 0, -1)]

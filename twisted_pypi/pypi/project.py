@@ -15,6 +15,7 @@ from twisted_pypi.pypi import simple_html, simple_json
 from twisted_pypi.pypi.charsets import is_json
 from twisted_pypi.pypi.digests import link_of
 from twisted_pypi.pypi.links import UP, Linker, key_of_path
+from twisted_pypi.pypi.names import normalized
 
 _RENDERERS = {"json": simple_json.render, "html": simple_html.render}
 
@@ -49,6 +50,8 @@ def interpret(packages: str, name: str, body: PageBody) -> ProjectPage:
     if is_json(body):
         body.stream.seek(0)
         page, base = simple_json.parse(body.stream.read()), body.url
+        if normalized(page["name"]) != name:
+            raise ValueError(f"it is the page of {page['name'][:80]!r}")
     else:
         page, href = simple_html.parse(body, name)
         base = urls.resolve(body.url, href) or body.url

@@ -181,8 +181,8 @@ class Routes:
         name = unquote(urlsplit(key).path.rpartition("/")[2])
         short = path.startswith("packages/")
         companion = name.endswith(_METADATA) and is_distribution(name.removesuffix(_METADATA))
-        # Upstream might take an encoded slash for one: such a path counts only if a page named it.
-        ambiguous = any(code in key for code in ("%2F", "%5C"))
+        # Such a path counts only if a page named it.
+        ambiguous = urls.is_ambiguous(urlsplit(key).path)
         projects = () if ambiguous else projects_of(name)
         return FileRoute(
             key=key,

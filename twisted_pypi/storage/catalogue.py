@@ -80,7 +80,9 @@ class Catalogue:
                 self._connect()
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter from an error message of SQLite's
             self._db.close()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_MOMENT:
+            code = getattr(error, "sqlite_errorcode", 0)
+            # Without further detail, read-only is what the file says of itself: we opened it for writing.
+            if code & 0xFF in _OF_THE_MOMENT and code != sqlite3.SQLITE_READONLY:
                 raise
             reason = str(error)
         if reason:

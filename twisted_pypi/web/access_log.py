@@ -31,7 +31,7 @@ def access_line(event: Served, now: float) -> str:
     state = event.state.value if event.state else "-"
     return (
         f"{_word(event.client)} [{iso_date(now)}] "
-        f'"{_field(event.method)} {_field(event.target)} {_field(event.protocol)}" '
+        f'"{_field(event.method)} {_field(event.target) or "-"} {_field(event.protocol)}" '
         f"{_word(event.host)} {event.status} {event.size} {state}{'' if event.complete else '/ABORTED'} "
         f'{upstream} {event.seconds:.3f} "{_field(event.agent)}"\n'
     )

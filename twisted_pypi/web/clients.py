@@ -28,7 +28,7 @@ UNIX = ""
 """The address of a client on a UNIX socket, which file permissions let in."""
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_TARGET = re.compile(r"/[!-~]*")
+_TARGET = re.compile(r"/[!-\"$-~]*")  # "#" would begin a fragment, which stays with the client
 _CONTROL = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,6 +12,11 @@ from twisted.logger import Logger, LogLevel
 
 from twisted_pypi import events
 from twisted_pypi.http.escaping import escaped
+
+REPEAT = 60.0
+"""Seconds for which a client's further refused requests are not told again."""
+
+_MAX_CLIENTS = 1000
 
 _LINES = {
     events.Decided: (LogLevel.debug, "{key}: {state} ({reason})"),
@@ -28,6 +35,7 @@ _LINES = {
     events.StoreTrouble: (LogLevel.warn, "store: {what}: {reason}"),
     events.Evicted: (LogLevel.info, "dropped {entries} least recently used entries, {size} bytes"),
     events.BreakerChanged: (LogLevel.warn, "{origin} is taken for {verdict}"),
+    events.RequestRefused: (LogLevel.info, "refused a request of {client} with {status}: {reason}"),
 }
 
 
@@ -35,19 +43,34 @@ _LINES = {
 class EventLog:
     """An observer of events that writes them to twisted's logger. Events without a line are ignored.
 
-    Nothing is formatted for levels below `level`: there is a debug event for every request.
+    Nothing is formatted for levels below `level`: there is a debug event for every request. Clients that send garbage
+    are named once in `REPEAT` seconds each (of the clock `seconds`), lest they fill the log.
     """
 
     level: Any = LogLevel.info
     log: Logger = field(factory=partial(Logger, "pypicache"))
+    seconds: Callable[[], float] = time.monotonic
+    _named: dict[str, float] = field(factory=dict, init=False)
 
     def observe(self, event: events.Event) -> None:
         """Write one line. Text in it comes from outside: control characters are escaped."""
         level, line = _LINES.get(type(event), (None, ""))
         if isinstance(event, events.FetchFailed) and event.repeated:
             level = LogLevel.debug
-        if level is not None and level >= self.level:
+        if level is None or level < self.level:
+            return
+        if not isinstance(event, events.RequestRefused) or self._names(event.client):
             self.log.emit(level, "{line}", line=line.format(**_fields(event), verdict=_verdict(event)))
+
+    def _names(self, client: str) -> bool:
+        """Whether this client is to be named now."""
+        now = self.seconds()
+        if len(self._named) >= _MAX_CLIENTS:
+            self._named = {known: since for known, since in self._named.items() if now - since < REPEAT}
+        if now - self._named.get(client, -REPEAT) < REPEAT or len(self._named) >= _MAX_CLIENTS:
+            return False
+        self._named[client] = now
+        return True
 
 
 def _fields(event: events.Event) -> dict[str, object]:

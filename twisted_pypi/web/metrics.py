@@ -25,6 +25,7 @@ class Metrics:
         self._requests = counter("requests", "Requests answered", "state", "kind", "status")
         self._sent = counter("sent_bytes", "Body bytes sent to clients")
         self._aborted = counter("aborted", "Answers that did not reach their client whole", "kind")
+        self._refused = counter("requests_refused", "What clients sent that was no request, or too much", "status")
         self._fetched = counter("upstream_bytes", "Body bytes that came from upstream")
         self._failed = counter("upstream_failures", "Fetches without a usable answer", "kind")
         self._rejected = counter("pages_rejected", "Upstream pages that could not be used")
@@ -43,6 +44,7 @@ class Metrics:
         self._origins: set[str] = set()
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.Served: self._on_served,
+            events.RequestRefused: lambda event: self._refused.labels(event.status).inc(),
             events.FetchDone: self._on_fetch_done,
             events.FetchFailed: lambda event: self._failed.labels(_kind(event.file)).inc(),
             events.BytesFetched: lambda event: self._fetched.inc(event.count),

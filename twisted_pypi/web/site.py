@@ -1,7 +1,6 @@
 """The HTTP server below the resource: twisted.web's channel and request, made slim.
 
-- HTTP/1.1 only (no h2 switch), no twistd access log, no request bodies: a small one is read and dropped, one over
-  `MAX_REQUEST_BODY` is refused with 413 and the connection closed.
+- HTTP/1.1 only (no h2 switch), no twistd access log; `strictness` says which requests come this far.
 - An answer's head is one ready-made block of bytes, written at once with a small body.
 - The site knows its connections, so that the service can end the idle ones and wait for the others.
 """
@@ -14,18 +13,18 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from twisted_pypi.http.dates import http_date
+from twisted_pypi.interfaces import Observer
+from twisted_pypi.web.strictness import StrictChannel
 
 KEEP_ALIVE = 120
 """Seconds that a connection may idle: more than the 90 s that uv keeps its own."""
-
-MAX_REQUEST_BODY = 1 << 20
-"""Bytes of a request's body that are read (and dropped)."""
 
 _NO_BODY = frozenset(http.NO_BODY_CODES)
 _JOINED = 1 << 16  # up to here a copy costs less than a second write
@@ -40,9 +39,6 @@ class CacheRequest(http.Request):
     received = False
     """Whether the whole request is here and is being answered."""
 
-    _refused = False
-    _body_size = 0
-
     def __init__(self, channel: CacheChannel, queued: object = False) -> None:
         super().__init__(channel, parsePOSTFormSubmission=False)
 
@@ -52,31 +48,13 @@ class CacheRequest(http.Request):
         return self.channel is None
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
-        """The headers are in; `length` is the body's, None when chunked."""
+        """The headers are in. The channel drops the body: there is never any content."""
         self.content = io.BytesIO()
-        if length is not None and length > MAX_REQUEST_BODY:
-            self._refuse()
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-        """Drop a piece of the body."""
-        self._body_size += len(data)
-        if self._body_size > MAX_REQUEST_BODY:
-            self._refuse()
-
-    def _refuse(self) -> None:
-        if not self._refused:
-            self._refused = True
-            # The channel would answer "Expect" with "100 Continue" after our refusal.
-            self.requestHeaders.removeHeader(b"expect")
-            head = b"HTTP/1.1 413 Content Too Large\r\n%sContent-Length: 0\r\nConnection: close\r\n\r\n"
-            self.channel.write(head % _common(int(self.channel.site.reactor.seconds())))
-            self.channel.loseConnection()
 
     def process(self) -> None:
         """The request is complete: hand it to the site's resource."""
-        if not self._refused:
-            self.received = True
-            self.channel.site.resource.render(self)
+        self.received = True
+        self.channel.site.resource.render(self)
 
     def begin(self, status: int, reason: bytes, lines: bytes, body: bytes = b"", *, sized: bool = True) -> None:
         """Write the head: status line, the header `lines` (each with its CRLF) and those that every answer has.
@@ -94,7 +72,7 @@ class CacheRequest(http.Request):
         head = b"HTTP/1.1 %d %s\r\n%s%s%s%s\r\n" % (
             status,
             reason,
-            _common(int(site.reactor.seconds())),
+            site.common_lines(),
             lines,
             b"" if channel.persistent else b"Connection: close\r\n",
             b"Transfer-Encoding: chunked\r\n" if self.chunked else b"",
@@ -107,33 +85,20 @@ class CacheRequest(http.Request):
         self.transport.abortConnection()
 
 
-class CacheChannel(http.HTTPChannel):
+class CacheChannel(StrictChannel):
     """One connection of a client."""
 
     requestFactory: Any = CacheRequest  # noqa: N815
     site: CacheSite
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is being answered."""
-        return not any(request.received for request in self.requests)
-
-    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
-        """Refuse a request line (414) or header (431) that is too long, unless answers before it are under way."""
-        if self.idle:
-            reason = b"431 Request Header Fields Too Large" if self.requests else b"414 URI Too Long"
-            head = b"HTTP/1.1 %s\r\n%sContent-Length: 0\r\nConnection: close\r\n\r\n"
-            self.write(head % (reason, _common(int(self.site.reactor.seconds()))))  # type: ignore[no-untyped-call]
-        self.loseConnection()  # type: ignore[no-untyped-call]
 
     def connectionMade(self) -> None:  # noqa: N802
         """Begin: the site takes note of the connection."""
         super().connectionMade()  # type: ignore[no-untyped-call]
         self.site.channels.add(self)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: N802
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         """End: the requests under way learn that their client has gone."""
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        super().connectionLost(reason)
         self.site.forget(self)
 
 
@@ -144,8 +109,9 @@ class CacheSite(Site):
     displayTracebacks = False  # noqa: N815
     noisy = False
 
-    def __init__(self, resource: IResource, reactor: IReactorTime) -> None:
+    def __init__(self, resource: IResource, reactor: IReactorTime, observer: Observer) -> None:
         super().__init__(resource, CacheRequest, timeout=KEEP_ALIVE, reactor=reactor)  # type: ignore[no-untyped-call]
+        self.observer = observer
         self.channels: set[CacheChannel] = set()
         self.draining = False
         self._waiters: list[Deferred[None]] = []
@@ -162,6 +128,10 @@ class CacheSite(Site):
 
     def log(self, request: http.Request) -> None:
         """Write nothing: the access log observes `events.Served`."""
+
+    def common_lines(self) -> bytes:
+        """The header lines of every answer."""
+        return _common(int(self.reactor.seconds()))
 
     @property
     def busy(self) -> int:
