@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import signal
+import ssl
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from e2e.clients import Download, ask, links
 from e2e.daemon import Daemon, Start
 from e2e.faults import hang
 from e2e.packages import wheel
+from e2e.tls import Certificates, issue
 from e2e.upstream import Upstream
 from e2e.waiting import DEADLINE, wait_for
 
@@ -123,3 +125,28 @@ def test_an_index_that_gets_a_name_and_is_no_longer_the_default(
         assert after.startswith("/files/")
         assert ask(daemon, after).body == upstream.catalogue.projects["lib"].files[0].data
         assert ask(daemon, after).headers["etag"].startswith('"sha256:')
+
+
+def test_the_tls_of_one_index(start: Start, config: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """Its authority and our certificate are for it alone, and what was connected with them isn't used without."""
+    certificates = Certificates(tmp_path)
+    client = issue("client")
+    (tmp_path / "client.pem").write_bytes(client.pem())
+    certificates.context.load_verify_locations(cadata=client.public().decode())
+    certificates.context.verify_mode = ssl.CERT_REQUIRED
+    with Upstream(tls=certificates.context) as secured:
+        for name in ("one", "two", "three"):
+            secured.project(name, [wheel(name)])
+        upstream.project("public", [wheel("public")])
+        index = INTERNAL.format(secured.index_url)
+        both = f"{index}ca-file = '{certificates.ca_file}'\nclient-certificate = 'client.pem'\n"
+        config.write_text(both)
+        daemon = start("--config", str(config))
+        assert ask(daemon, "/simple/one/").status == 200
+        assert ask(daemon, "/simple/public/").status == 200
+        reload(daemon, config, f"{index}ca-file = '{certificates.ca_file}'\n")
+        assert ask(daemon, "/simple/two/").status == 503
+        reload(daemon, config, f"{index}client-certificate = 'client.pem'\n")
+        assert ask(daemon, "/simple/two/").status == 503
+        reload(daemon, config, f"{index}client-certificate = 'client.pem'\ninsecure = true\n")
+        assert ask(daemon, "/simple/three/").status == 200
