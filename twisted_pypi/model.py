@@ -77,7 +77,8 @@ class PageSource:
     """One upstream page that can answer a page route.
 
     `index` names the index: the owner of credentials, links and digests. `interpret` parses a 200's body in a worker
-    thread; it raises `ValueError` (with a reason for the log) for anything that is not such a page.
+    thread; it raises `ValueError` (with a reason for the log) for anything that is not such a page. `layout` tells
+    apart the ways in which it may make links: what was stored with another one isn't this source's page.
     """
 
     index: str
@@ -88,6 +89,7 @@ class PageSource:
     not_found_ttl: float
     interpret: Callable[[PageBody], Document]
     absent_status: frozenset[int] = frozenset({404, 410})
+    layout: str = ""
 
 
 @frozen

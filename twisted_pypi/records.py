@@ -15,7 +15,7 @@ from twisted_pypi.model import FileLink
 @frozen
 class PageMeta:
     """What is stored beside a page's bodies. `version` is the serial as upstream sent it; `withheld` are the keys of
-    the files whose companions its bodies don't announce, though upstream does."""
+    the files whose companions its bodies don't announce, though upstream does; `layout` is `PageSource.layout`."""
 
     key: str
     index: str
@@ -25,6 +25,7 @@ class PageMeta:
     version: int | None = None
     fetched_at: float = 0.0
     withheld: tuple[str, ...] = ()
+    layout: str = ""
 
 
 @frozen

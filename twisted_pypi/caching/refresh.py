@@ -156,6 +156,7 @@ class Refresher:
             last_modified=fetched.headers.get("last-modified", ""),
             version=version,
             fetched_at=self.now(),
+            layout=source.layout,
         )
 
     def _believes(self, ours: PageMeta, theirs: PageMeta) -> bool:
