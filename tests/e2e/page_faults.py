@@ -242,7 +242,7 @@ FAULTS: dict[str, Row] = {
     "unknown-major-version": no_page(body(FUTURE), "api-version '9.0' is not supported"),
     "login-page": no_page(body(LOGIN, HTML), "not an index page: .*"),
     # -- another status ------------------------------------------------------------------------------------------------
-    **{str(status): answered(status) for status in (204, 400, 401, 403, 407, 429, 451, 500, 502, 503, 504, 600)},
+    **{str(status): answered(status) for status in (204, 400, 407, 429, 451, 500, 502, 503, 504, 600)},
     "206": answered(206, Content_Range="bytes 0-9/100"),
     "429-for-5-s": answered(429, told=5, Retry_After="5"),
     "429-for-an-hour": answered(429, told=30, Retry_After="3600"),

@@ -171,7 +171,8 @@ def test_another_indexs_page_says_nothing(upstream: Upstream, other_upstream: Up
     path = path_at(daemon)
     assert ask(daemon, path).body == file.data
     stored(daemon, file)
-    assert refused(daemon, elsewhere)
+    # Whoever follows the liar's link gets what the file's own index announced, and sees that it isn't what was said.
+    assert ask(daemon, elsewhere).body == file.data
     again = ask(daemon, path)
     assert (again.state, again.body) == ("HIT", file.data)
     assert links(daemon, "data")[file.name] == path

@@ -171,6 +171,21 @@ def test_one_at_a_time_works_on_a_key_even_if_the_next_is_through_at_once() -> N
     assert (inside, most) == (0, 1)
 
 
+def test_a_thousand_wait_for_one_key_and_none_for_anything_more() -> None:
+    locks, gate, through = KeyLocks(), Deferred[None](), []
+
+    async def work(number: int) -> None:
+        async with locks.hold("key"):
+            if number == 0:
+                await gate
+            through.append(number)
+
+    for number in range(1001):
+        Deferred.fromCoroutine(work(number))
+    gate.callback(None)
+    assert through == list(range(1001))
+
+
 def test_an_lru_that_shrinks_drops_what_was_used_longest_ago() -> None:
     lru = Lru(4, len)
     for key in ("aa", "bb"):

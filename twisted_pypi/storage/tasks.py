@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -44,9 +45,15 @@ class Tasks:
 
 @define
 class KeyLocks:
-    """One lock for each key that somebody works on."""
+    """One lock for each key that somebody works on.
+
+    Hundreds may wait for one key and, once it is their turn, be through without waiting for anything more. Each is
+    begun by the loop in `_release`, never from within the one before, so that they take no depth of the stack.
+    """
 
     _locks: dict[str, DeferredLock] = field(factory=dict, init=False)
+    _released: deque[tuple[str, DeferredLock]] = field(factory=deque, init=False)
+    _handing_over: bool = field(default=False, init=False)
 
     @asynccontextmanager
     async def hold(self, key: str) -> AsyncIterator[None]:
@@ -56,7 +63,19 @@ class KeyLocks:
         try:
             yield
         finally:
-            lock.release()
-            # Who was next may be through already, and another lock of this key in use.
-            if not lock.locked and self._locks.get(key) is lock:
-                del self._locks[key]
+            self._release(key, lock)
+
+    def _release(self, key: str, lock: DeferredLock) -> None:
+        self._released.append((key, lock))
+        if self._handing_over:
+            return
+        self._handing_over = True
+        try:
+            while self._released:
+                key, lock = self._released.popleft()
+                lock.release()
+                # Who was next may be through already, and another lock of this key in use.
+                if not lock.locked and self._locks.get(key) is lock:
+                    del self._locks[key]
+        finally:
+            self._handing_over = False
