@@ -83,7 +83,7 @@ def right(daemon: Daemon, files: list[File]) -> bool:
     """Whether every page and file is served, and is what was published."""
     try:
         bodies = [ask(daemon, path) for path in links(daemon, "data").values()]
-    except (OSError, HTTPException, ValueError):  # the flood's connections are not all closed yet
+    except (OSError, HTTPException, ValueError, KeyError):  # the flood's connections are not all closed yet
         return False
     return [body.body for body in bodies] == [file.data for file in files] and {b.state for b in bodies} == {"HIT"}
 
