@@ -83,12 +83,13 @@ class Download:
 
     daemon: Daemon
     path: str
+    headers: dict[str, str] = field(factory=dict)
     _connection: http.client.HTTPConnection = field(init=False)
     _response: http.client.HTTPResponse = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", self.daemon.port, timeout=DEADLINE)
-        self._connection.request("GET", self.path)
+        self._connection.request("GET", self.path, headers=self.headers)
         self._response = self._connection.getresponse()
 
     def __enter__(self) -> Self:
@@ -101,6 +102,11 @@ class Download:
     def read(self, size: int | None = None) -> bytes:
         """The next `size` bytes, or the rest."""
         return self._response.read(size)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all has been read that was announced."""
+        return not self._response.length
 
 
 def status_of(answer: bytes) -> int:

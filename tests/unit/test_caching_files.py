@@ -16,9 +16,10 @@ from twisted_pypi.caching.files import CachedFiles
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import BUDGET, CachedPages
 from twisted_pypi.caching.refresh import Refresher
+from twisted_pypi.caching.settling import PATIENCE, settle
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.errors import Absent, Forbidden, Unavailable, UpstreamFailed
-from twisted_pypi.events import IntegrityFailed, TransferEnded
+from twisted_pypi.events import FetchFailed, IntegrityFailed, TransferEnded
 from twisted_pypi.model import FetchRequest, FileLink, FileRoute
 from twisted_pypi.storage.memory import MemoryStore
 from twisted_pypi.storage.memory_partial import MemoryPartial
@@ -438,6 +439,72 @@ class Ends(FilesCase):
         self.assertFalse(self.files.transfers.has(URL))
 
 
+class Settling(FilesCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.name()
+
+    def test_a_small_wrong_body_is_told_before_anything_is_sent(self) -> None:
+        asked = [self.ask() for _ in range(3)]
+        self.deliver(pieces(b"<html>log in</html>"))
+        for each in asked:
+            self.assertIn("not what was announced", self.failureResultOf(each, Unavailable).value.reason)
+        self.assertEqual(len(self.of_kind(IntegrityFailed)), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_also_where_nothing_is_stored(self) -> None:
+        self.files.transfers.store = Mock(wraps=self.store.files, begin=AsyncMock(return_value=None))
+        asked = self.ask()
+        self.deliver(pieces(b"<html>log in</html>"))
+        self.assertIn("not what was announced", self.failureResultOf(asked, Unavailable).value.reason)
+
+    def test_but_nobody_waits_long_for_that(self) -> None:
+        body = ControlledBody(100)
+        asked = self.ask()
+        self.deliver(FakeFetched(200, {}, body, ""))
+        self.clock.advance(PATIENCE - 0.1)
+        self.assertNoResult(asked)
+        self.clock.advance(0.1)
+        source = self.successResultOf(asked).source
+        self.assertFalse(source.finished)
+        source.close()
+        body.end(UpstreamFailed("broke", URL, 403))
+
+    def test_who_leaves_meanwhile_leaves_no_reader_behind(self) -> None:
+        source = Mock(finished=False, failure=None)
+        waiting = Deferred.fromCoroutine(settle(source, self.clock))
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        source.close.assert_called_once_with()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class Plausibility(FilesCase):
+    def ask_with(self, fetched: FakeFetched, digest: str = "", **more) -> Deferred:
+        link = FileLink(URL, {"sha256": digest} if digest else {}, **more)
+        self.successResultOf(Deferred.fromCoroutine(self.store.facts.record_link("main", link)))
+        asked = self.ask()
+        self.deliver(fetched)
+        return asked
+
+    def test_a_page_is_no_file(self) -> None:
+        fetched = pieces()
+        fetched.headers = {"content-type": "text/HTML; charset=utf-8"}
+        self.assertIn("type is text/html", self.failureResultOf(self.ask_with(fetched), Unavailable).value.reason)
+        self.assertEqual((fetched.body.abandoned, len(self.of_kind(IntegrityFailed))), (True, 1))
+
+    def test_nor_is_another_size(self) -> None:
+        self.failureResultOf(self.ask_with(pieces(), size=len(BODY) + 1), Unavailable)
+        asked = self.ask_with(FakeFetched(200, {}, FakeBody([BODY]), ""), size=len(BODY) + 1)
+        self.assertIsNotNone(self.successResultOf(asked).source.failure)
+        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL))))
+
+    def test_a_digest_is_worth_more(self) -> None:
+        fetched = pieces()
+        fetched.headers = {"content-type": "text/html"}
+        self.assertEqual(self.body_of(self.ask_with(fetched, SHA256, size=len(BODY) + 1)), BODY)
+
+
 class Undelimited(FilesCase):
     def fetch(self, delimited: bool) -> bool:
         """Without length; whether it was stored."""
@@ -577,6 +644,21 @@ class Failures(FilesCase):
             self.upstream.answer(answer(status))
             self.failureResultOf(asked, Unavailable)
 
+    def test_what_upstream_owes_is_reported(self) -> None:
+        self.name()
+        for status in (204, 304, 403, 404):
+            asked = self.ask()
+            self.deliver(answer(status))
+            self.failureResultOf(asked)
+            self.assertEqual(self.events.pop(), FetchFailed(URL, f"answered {status}", True))
+        self.assertEqual(self.of_kind(FetchFailed), [])
+
+    def test_what_nobody_promised_is_not(self) -> None:
+        asked = self.ask()
+        self.deliver(answer(404))
+        self.failureResultOf(asked, Absent)
+        self.assertEqual(self.of_kind(FetchFailed), [])
+
     def test_one_failure_is_shared(self) -> None:
         asked = [self.ask() for _ in range(5)]
         self.upstream.fail()
@@ -700,14 +782,26 @@ class CompanionFiles(FilesCase):
         self.assertEqual(request.url, f"{URL}.metadata")
         self.assertEqual(self.body_of(asked), self.metadata)
 
-    def test_if_upstream_lacks_it_it_is_made_from_the_stored_file(self) -> None:
+    def test_what_can_be_checked_is_made_from_the_stored_file_without_upstream(self) -> None:
+        self.ask()
+        self.deliver(pieces())
+        for _ in range(2):
+            self.assertEqual(self.body_of(self.ask(self.companion)), self.metadata)
+        self.assertEqual(len(self.upstream.requests), 1)
+
+    def test_otherwise_only_if_upstream_lacks_it(self) -> None:
+        self.name(metadata={})
         self.ask()
         self.deliver(pieces())
         asked = self.ask(self.companion)
         self.upstream.answer(answer(404))
         self.assertEqual(self.body_of(asked), self.metadata)
-        self.assertEqual(self.body_of(self.ask(self.companion)), self.metadata)
-        self.assertEqual(len(self.upstream.requests), 2)
+
+    def test_a_wrong_one_is_a_failure_for_who_asked_already(self) -> None:
+        asked = self.ask(self.companion)
+        self.deliver(pieces(b"something else"))
+        self.failureResultOf(asked, Unavailable)
+        self.assertEqual(self.of_kind(TransferEnded)[0].stored, False)
 
     def test_a_client_that_leaves_while_it_is_stored_leaves_nothing_behind(self) -> None:
         self.ask()
@@ -715,7 +809,6 @@ class CompanionFiles(FilesCase):
         into = Mock(write=lambda data: Deferred(), abandon=AsyncMock())
         self.files.companions.store = Mock(wraps=self.store.files, begin=AsyncMock(return_value=into))
         asked = self.ask(self.companion)
-        self.upstream.answer(answer(404))
         asked.cancel()
         self.failureResultOf(asked, CancelledError)
         into.abandon.assert_awaited_once()

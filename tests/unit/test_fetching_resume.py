@@ -9,11 +9,11 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.events import TransferBroke
+from twisted_pypi.events import IntegrityFailed, TransferBroke
 from twisted_pypi.fetching.integrity import WrongBody
 from twisted_pypi.fetching.resume import BACKOFF, PROGRESS, Verdict, judge, question, validator_of
 from twisted_pypi.fetching.resuming import ResumingBody
@@ -68,6 +68,19 @@ def test_a_piece_never_goes_elsewhere(first: int, last: int, whole: int, positio
         assert length in (None, whole)
 
 
+class Trickle(FakeBody):
+    """Comes byte by byte, one each five seconds."""
+
+    clock: Clock
+
+    def __init__(self) -> None:
+        super().__init__([DATA[at : at + 1] for at in range(20)], len(DATA))
+
+    async def read(self) -> bytes:
+        await deferLater(self.clock, 5.0)
+        return await super().read()
+
+
 @define
 class Line:
     """Upstream: answers by script; every attempt is recorded."""
@@ -92,10 +105,12 @@ def body(first: int, last: int = len(DATA), *, whole: bool = False, data: bytes 
 
 
 class ResumingTests(SynchronousTestCase):
-    def begin(self, breaks_at: int, *answers: FakeFetched | UpstreamFailed, validator: str = '"1"') -> None:
+    def begin(self, breaks_at: int | Trickle, *answers: FakeFetched | UpstreamFailed, validator: str = '"1"') -> None:
         self.clock, self.got, self.events = Clock(), b"", []
         self.line = Line(list(answers))
-        first = body(0, breaks_at).body
+        first = breaks_at if isinstance(breaks_at, Trickle) else body(0, breaks_at).body
+        if isinstance(first, Trickle):
+            first.clock = self.clock
         self.body = ResumingBody(
             URL,
             0,
@@ -130,6 +145,14 @@ class ResumingTests(SynchronousTestCase):
         self.whole()
         self.assertEqual([asked["Range"] for asked in self.line.asked], ["bytes=1000-", "bytes=70000-"])
         self.assertEqual(self.events, [TransferBroke(URL, at, BROKE.reason) for at in (1000, 70_000)])
+
+    def test_a_trickle_is_a_break(self) -> None:
+        trickle = Trickle()
+        self.begin(trickle, body(7))
+        self.clock.pump([5.0] * 7)
+        self.assertEqual((trickle.abandoned, self.got), (True, DATA[:7]))
+        self.whole()
+        self.assertEqual(self.events, [TransferBroke(URL, 7, "only 7 bytes within 35 s")])
 
     def test_waits_longer_each_time(self) -> None:
         self.begin(1000, BROKE, BROKE, body(1000))
@@ -173,6 +196,7 @@ class ResumingTests(SynchronousTestCase):
         for other in (b"?" + DATA[1:], DATA + b"?", DATA[:-1]):
             self.begin(60_000, body(0, len(other), whole=True, data=other), body(60_000))
             self.assertIn("changed", self.failed(WrongBody).reason)
+            self.assertIsInstance(self.events[-1], IntegrityFailed)
             self.assertEqual(len(self.got), 60_000)
 
     def test_after_a_useless_answer_the_whole_is_asked_for(self) -> None:

@@ -46,7 +46,7 @@ class Resolution:
 
 @implementer(IHostnameResolver)
 class Names:
-    """A resolver that knows HOSTS. Those in `silent` are never answered."""
+    """A resolver that knows HOSTS, and addresses. Those in `silent` are never answered."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -64,7 +64,7 @@ class Names:
         resolution = Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
         if hostName not in self.silent:
-            for address in HOSTS.get(hostName, []):
+            for address in HOSTS.get(hostName, [hostName] if hostName[0].isdigit() else []):
                 resolutionReceiver.addressResolved(IPv4Address("TCP", address, portNumber))
             resolutionReceiver.resolutionComplete()
         return resolution
@@ -385,6 +385,13 @@ class RedirectTests(UpstreamTestCase):
         failure = self.failed(fetching)
         assert (failure.reason, failure.unreachable) == ("forbidden address 10.0.0.7", False)
         assert self.reactor.tcpClients == []
+
+    def test_a_file_not_to_this_machine_and_its_neighbours(self) -> None:
+        for address in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"):
+            fetching = self.fetch("http://files.example/x.whl", file=True)
+            self.redirect(f"http://{address}/latest/meta-data/")
+            assert self.failed(fetching).reason == f"forbidden address {address}"
+            assert self.reactor.tcpClients == []
 
     def test_a_failure_shows_no_signature(self) -> None:
         fetching = self.fetch()

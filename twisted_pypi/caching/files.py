@@ -20,9 +20,11 @@ from twisted_pypi.caching.knowledge import Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
+from twisted_pypi.caching.settling import settle
 from twisted_pypi.caching.transfers import Opened, Transfers
 from twisted_pypi.errors import Absent, CacheError, Unavailable, UpstreamFailed
 from twisted_pypi.events import Decided
+from twisted_pypi.fetching.integrity import HOLD_BACK
 from twisted_pypi.interfaces import FileStore, Observer
 from twisted_pypi.model import FileRoute
 from twisted_pypi.records import StoredFile
@@ -140,8 +142,8 @@ class CachedFiles:
         if left and not known.named:  # a page may have come to list it
             raise Absent(f"{route.name}: upstream has no such file", provenance=Provenance(CacheState.HIT, ttl=left))
         try:
-            if route.companion_of and self.spoiled(route.key):
-                raise UpstreamFailed("sent something else than was announced", known.url)
+            if route.companion_of and known.hashes and (made := await self.companions.make(route, known, asker)):
+                return made  # it was checked, and nobody needs to wait for upstream
             if asker.head:
                 return await self._head(route, known, asker)
             if (
@@ -210,7 +212,11 @@ class CachedFiles:
     ) -> FileAnswer:
         seconds = self.clock.seconds() - begun
         joined = opened.transfer.join() if opened.transfer is not None else None
+        size = known.size if opened.length is None else opened.length
+        held_back = size is not None and size <= HOLD_BACK
         if joined is not None:
+            if held_back or route.companion_of:
+                await settle(joined, self.clock)
             how = Provenance(
                 CacheState.MISS,
                 collapsed=collapsed,
@@ -227,6 +233,8 @@ class CachedFiles:
         if relay is None:
             fetched = await self.transfers.fetch(known, asker.client)
             relay = self.transfers.relay(fetched, known, asker.client)
+        if held_back:
+            await settle(relay, self.clock)
         how = Provenance(CacheState.MISS, upstream_status=opened.fetched.status, upstream_seconds=seconds)
         return FileAnswer(relay.length, opened.sha256, relay, how)
 

@@ -14,9 +14,10 @@ from twisted.logger import Logger
 from twisted_pypi.answers import ByteSource
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.caching.passing import arrives
+from twisted_pypi.caching.plausible import contradiction, may_be_cut
 from twisted_pypi.errors import Absent, UpstreamFailed
-from twisted_pypi.events import StoreTrouble, TransferEnded, TransferStarted
-from twisted_pypi.fetching.integrity import verifiable
+from twisted_pypi.events import FetchFailed, StoreTrouble, TransferEnded, TransferStarted
+from twisted_pypi.fetching.integrity import refuse, verifiable
 from twisted_pypi.fetching.resume import Verdict, again, content_range, judge, validator_of
 from twisted_pypi.fetching.resuming import ResumingBody
 from twisted_pypi.fetching.singleflight import Singleflight
@@ -101,15 +102,22 @@ class Transfers:
         return self._opening.do(route.key, partial(self._open, route, known, client)), joined
 
     async def fetch(self, known: Known, client: str, method: str = "GET", range_: str = "") -> Fetched:
-        """One upstream request for the file. Raises `Absent` for 404 and 410, else `UpstreamFailed`."""
+        """One upstream request for the file. Raises `Absent` for 404 and 410, else `UpstreamFailed` (`WrongBody`)."""
         headers = {"Range": range_} if range_ else {}
         fetched = await self.upstream.fetch(_request(known, client, headers, method))
         if fetched.status in (200, 206) and (fetched.status == 200 or range_):
+            wrong = contradiction(fetched, known, method)
+            if wrong is not None:
+                fetched.body.abandon()
+                refuse(self.observer, without_secrets(known.url), *wrong)
             return fetched
-        fetched.body.abandon()
-        if fetched.status in (404, 410):
-            raise Absent(f"upstream has no such file (answered {fetched.status})")
-        raise UpstreamFailed(f"answered {fetched.status}", without_secrets(known.url), fetched.status)
+        absent = fetched.status in (404, 410)
+        # What no page promised may be missing, and a client may ask for a piece beyond the end.
+        expected = (absent and not (known.named and known.announced)) or (fetched.status == 416 and range_)
+        failure = self._unusable(fetched, known, quiet=bool(expected))
+        if absent:
+            raise Absent(f"upstream has no such file ({failure.reason})")
+        raise failure
 
     async def stop(self) -> None:
         """Break off what is under way; the clients see broken transfers."""
@@ -179,7 +187,8 @@ class Transfers:
     def _begin(self, route: FileRoute, known: Known, client: str, fetched: Fetched, into: PartialFile) -> Opened:
         """The transfer into a partial file, which goes on where that ends."""
         body = self._resuming(fetched, known, client, into.hexdigest, into.size)
-        transfer = Transfer(body, into, known.hashes, body.whole, self.observer, body.url, self.clock)
+        length = known.size if body.whole is None and not verifiable(known.hashes) else body.whole
+        transfer = Transfer(body, into, known.hashes, length, self.observer, body.url, self.clock)
         opened = Opened(fetched, body.whole, known.sha256, transfer)
         self._running[route.key] = opened
         self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer))
@@ -219,8 +228,15 @@ class Transfers:
         fetched = await self.upstream.fetch(_request(known, client, headers))
         if fetched.status in (200, 206, 416):
             return fetched
+        raise self._unusable(fetched, known)
+
+    def _unusable(self, fetched: Fetched, known: Known, quiet: bool = False) -> UpstreamFailed:
+        """Why this answer is of no use; reported, unless nobody could expect another."""
         fetched.body.abandon()
-        raise UpstreamFailed(f"answered {fetched.status}", without_secrets(known.url), fetched.status)
+        failure = UpstreamFailed(f"answered {fetched.status}", without_secrets(known.url), fetched.status)
+        if not quiet:
+            self.observer(FetchFailed(failure.url, failure.reason, file=True))
+        return failure
 
     async def _carry(self, route: FileRoute, known: Known, opened: Opened, transfer: Transfer) -> None:
         """Receive, release to the clients, publish. Failures are events: every client already saw its own."""
@@ -233,7 +249,7 @@ class Transfers:
             result = await transfer.receive()
             if transfer.unstored is not None:
                 raise UpstreamFailed(f"can't be stored: {transfer.unstored}", url)
-            if _may_be_cut(known, opened, transfer, result):
+            if may_be_cut(known, opened.length, transfer.body.delimited, result):
                 raise UpstreamFailed("nothing tells whether it came whole", url)
             file = _record(route, known, opened.fetched, result)
             await transfer.partial.publish(file)
@@ -265,12 +281,6 @@ def _request(known: Known, client: str, headers: Mapping[str, str], method: str 
     return FetchRequest(
         known.url, known.index, headers=headers, client=client, method=method, file=True, named=known.named
     )
-
-
-def _may_be_cut(known: Known, opened: Opened, transfer: Transfer, result: TransferResult) -> bool:
-    """Whether the end of the connection alone ended the body (RFC 9112, 6.3): such a file is passed on, not stored."""
-    told = result.verified or opened.length is not None or known.size == result.size
-    return not (told or transfer.body.delimited)
 
 
 def _record(route: FileRoute, known: Known, fetched: Fetched, result: TransferResult) -> StoredFile:

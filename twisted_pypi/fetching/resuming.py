@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.events import TransferBroke
+from twisted_pypi.events import IntegrityFailed, TransferBroke
 from twisted_pypi.fetching.integrity import WrongBody
+from twisted_pypi.fetching.pace import PATIENCE, SLOWEST
 from twisted_pypi.fetching.resume import BACKOFF, PROGRESS, Verdict, content_range, judge, question
 from twisted_pypi.interfaces import Fetched, FetchedBody, Observer
 
@@ -25,8 +27,8 @@ class ResumingBody:
 
     `whole` is the file's length, if known; `validator` what `If-Range` may hold. `verifiable`: a digest decides in the
     end. `prefix` is the SHA-256, in hex, of everything before what `read` gives next. A break is followed by up to
-    three attempts, and three more after each progress. Beside that of the body, `read` raises `WrongBody` when the file
-    is not the one that was begun.
+    three attempts, and three more after each progress; a trickle counts as a break, for it takes the place of others.
+    Beside that of the body, `read` raises `WrongBody` when the file is not the one that was begun.
     """
 
     url: str
@@ -43,6 +45,8 @@ class ResumingBody:
     _ahead: bytes = field(default=b"", init=False)
     _attempts: int = field(default=0, init=False)
     _since_break: int = field(default=0, init=False)
+    _waited: float = field(default=0.0, init=False)
+    _came: int = field(default=0, init=False)
     _compare: bool = field(default=False, init=False)
     _abandoned: bool = field(default=False, init=False)
 
@@ -59,7 +63,7 @@ class ResumingBody:
         """The next bytes of the file, b"" at its end."""
         while True:
             try:
-                data = self._ahead or await self._body.read()
+                data = self._ahead or await self._next()
             except UpstreamFailed as failure:
                 if self.position == self.whole:
                     return b""
@@ -75,6 +79,16 @@ class ResumingBody:
         """See `interfaces.FetchedBody`."""
         self._abandoned = True
         self._body.abandon()
+
+    async def _next(self) -> bytes:
+        """What comes next from the network. Time counts only while we wait for it: clients may be slow themselves."""
+        if self._waited > PATIENCE and self._came < SLOWEST * self._waited:
+            raise UpstreamFailed(f"only {self._came} bytes within {self._waited:.0f} s", self.url)
+        begun = self.clock.seconds()
+        data = await self._body.read()
+        self._waited += self.clock.seconds() - begun
+        self._came += len(data)
+        return data
 
     def _count(self, size: int) -> None:
         self.position += size
@@ -104,14 +118,14 @@ class ResumingBody:
             raise UpstreamFailed("given up", self.url)
         asked = {} if self._compare else question(self.position, self.validator, self.verifiable)
         fetched = await self._reopen(asked)
-        self._body = fetched.body
+        self._body, self._waited, self._came = fetched.body, 0.0, 0
         coming = fetched.body.length
         verdict = judge(fetched.status, fetched.headers, coming, asked, self.position, self.whole)
         if self._abandoned or verdict is Verdict.WHOLE:
             self._compare = True
             raise UpstreamFailed("answered with another piece than was asked for", self.url)
         if verdict is Verdict.CHANGED:
-            raise WrongBody(f"upstream's file changed: it no longer has {self.whole} bytes", self.url)
+            self._refuse("length", str(self.whole), str(coming))
         if verdict is Verdict.COMPARE:
             await self._skip()
         elif part := content_range(fetched.headers):
@@ -121,7 +135,7 @@ class ResumingBody:
         """Pass over what we have already. Raises `WrongBody` when it is not the same."""
         left, digest = self.position, hashlib.sha256()
         while left:
-            data = await self._body.read()
+            data = await self._next()
             if not data:
                 raise UpstreamFailed(f"the body ended after {self.position - left} bytes", self.url)
             digest.update(data[:left])
@@ -129,7 +143,12 @@ class ResumingBody:
             left -= min(left, len(data))
         if digest.hexdigest() != self._prefix():
             self._ahead = b""
-            raise WrongBody("upstream's file changed while it was fetched", self.url)
+            self._refuse(f"sha256 of the first {self.position} bytes", self._prefix(), digest.hexdigest())
+
+    def _refuse(self, what: str, before: str, now: str) -> NoReturn:
+        """Whoever has a part of the one file must not go on with the other: it counts as a failed check."""
+        self._observer(IntegrityFailed(self.url, what, before, now))
+        raise WrongBody("upstream's file changed while it was fetched", self.url)
 
 
 def _is_final(failure: UpstreamFailed) -> bool:

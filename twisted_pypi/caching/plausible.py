@@ -1,0 +1,29 @@
+"""Whether an answer can be the whole file, where no digest tells: a login page must not be kept in its place. Pure."""
+
+from __future__ import annotations
+
+from twisted_pypi.caching.knowledge import Known
+from twisted_pypi.fetching.integrity import verifiable
+from twisted_pypi.fetching.transfer import TransferResult
+from twisted_pypi.interfaces import Fetched
+
+_PAGES = ("text/html", "application/xhtml+xml")
+
+
+def contradiction(fetched: Fetched, known: Known, method: str) -> tuple[str, str, str] | None:
+    """(what, expected, got) of an answer that is not the file; None when it may be, or when a digest will decide.
+
+    The size of a part says nothing of the whole.
+    """
+    if method == "GET" and verifiable(known.hashes):
+        return None
+    length = fetched.body.length if fetched.status == 200 else None
+    if None not in (length, known.size) and length != known.size:
+        return "size", str(known.size), str(length)
+    kind = fetched.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return ("type", "a file", kind) if kind in _PAGES else None
+
+
+def may_be_cut(known: Known, length: int | None, delimited: bool, result: TransferResult) -> bool:
+    """Whether the end of the connection alone ended the body (RFC 9112, 6.3): such a file is passed on, not stored."""
+    return not (result.verified or length is not None or known.size == result.size or delimited)
