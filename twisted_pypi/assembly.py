@@ -5,16 +5,18 @@ client → CacheSite → ProxyResource → mount (path → route)
              CachedPages / CachedFiles → DiskStore
                           ↓
              Refresher / Transfers → HttpUpstream → index
+
+While the daemon runs, `Parts.use` brings other settings into force (`reloading` says when).
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from twisted.logger import LogLevel
 
 from twisted_pypi import __version__
@@ -27,7 +29,10 @@ from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.caching.withheld import Withheld
+from twisted_pypi.errors import ConfigError
 from twisted_pypi.events import Event
+from twisted_pypi.fetching.identity import COMMON, TlsIdentity
+from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
 from twisted_pypi.interfaces import Observer
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
@@ -60,7 +65,7 @@ class Observers:
 
 @frozen
 class Parts:
-    """What the service starts and stops."""
+    """What the service starts and stops, and where settings can be changed meanwhile."""
 
     site: CacheSite
     readiness: Readiness
@@ -70,14 +75,35 @@ class Parts:
     store: DiskStore
     pools: tuple[ThreadWorkers, ...]
     access_log: AccessLog | None
+    knowledge: Knowledge
+    log: EventLog
+    front: Callable[[Settings, IndexMount], ProxyResource]
+
+    def use(self, settings: Settings) -> None:
+        """Have other settings in force, all at once. Raises `ConfigError`, and then nothing is changed.
+
+        Store, caching and upstream stay the same objects: what they have under way goes on, and is joined.
+        """
+        _refuse_unserved(settings.indexes)
+        fetching = _fetching(settings)
+        mount = IndexMount(settings.indexes)
+        resource = self.front(settings, mount)
+        self.upstream.use(fetching)
+        self.store.use(_limits(settings))
+        self.pages.use(_page_policy(settings))
+        self.files.use(settings.offline, settings.not_found_ttl)
+        self.knowledge.permits = mount.permits
+        self.log.level = _log_level(settings)
+        self.site.resource = resource
 
 
 def assemble(reactor: Any, settings: Settings) -> Parts:
     """All parts, wired. Opens nothing and starts nothing. Raises `ConfigError` for options that can't be used."""
+    _refuse_unserved(settings.indexes)
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
     metrics, access_log = Metrics(), _access_log(reactor, settings)
-    log = EventLog(LogLevel.levelWithName(settings.log_level), seconds=reactor.seconds)
+    log = EventLog(_log_level(settings), seconds=reactor.seconds)
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
@@ -88,25 +114,32 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     knowledge = Knowledge(store.facts, pages, mount.permits)
     files = ground.files(knowledge)
     readiness = Readiness()
-    services = Services(
-        mounts=(*_named(settings.indexes), mount),
-        pages=pages,
-        files=files,
-        workers=parsing,
-        observer=observer,
-        clock=reactor,
-        readiness=readiness,
-        purge=Purger((mount, *_named(settings.indexes)), pages, knowledge, store, parsing).purge,
-        status=Figures(store, metrics, reactor.seconds(), reactor).now,
-        metrics=metrics.render,
-        prefix=settings.prefix,
-        base_url=settings.base_url or "",
-        allow=settings.allow,
-        trusted_proxy=settings.trusted_proxy,
-        admin_token=settings.admin_token or "",
-    )
-    site = CacheSite(ProxyResource(services), reactor, observer)
-    return Parts(site, readiness, pages, files, upstream, store, (disk, catalogue, parsing), access_log)
+    status = Figures(store, metrics, reactor.seconds(), reactor).now
+
+    def front(settings: Settings, mount: IndexMount) -> ProxyResource:
+        named = _named(settings.indexes)
+        services = Services(
+            mounts=(*named, mount),
+            pages=pages,
+            files=files,
+            workers=parsing,
+            observer=observer,
+            clock=reactor,
+            readiness=readiness,
+            purge=Purger((mount, *named), pages, knowledge, store, parsing).purge,
+            status=status,
+            metrics=metrics.render,
+            prefix=settings.prefix,
+            base_url=settings.base_url or "",
+            allow=settings.allow,
+            trusted_proxy=settings.trusted_proxy,
+            admin_token=settings.admin_token or "",
+        )
+        return ProxyResource(services)
+
+    site = CacheSite(front(settings, mount), reactor, observer)
+    pools = (disk, catalogue, parsing)
+    return Parts(site, readiness, pages, files, upstream, store, pools, access_log, knowledge, log, front)
 
 
 @frozen
@@ -127,7 +160,7 @@ class _Ground:
         refresher = Refresher(
             self.upstream, self.store.pages, self.parsing, self.observer, seconds, _scratch(settings), withheld
         )
-        policy = PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
+        policy = _page_policy(settings)
         return CachedPages(self.store, self.upstream, refresher, self.parsing, self.observer, self.reactor, policy)
 
     def files(self, knowledge: Knowledge) -> CachedFiles:
@@ -147,10 +180,21 @@ class _Ground:
         )
 
 
+def _refuse_unserved(indexes: tuple[Index, ...]) -> None:
+    """Raises `ConfigError` for what the file may say and nothing heeds: better no start than a silent bypass."""
+    for index in indexes:
+        for key in ("path", "mirrors", "proxy"):
+            if getattr(index, key):
+                raise ConfigError(f"[[index]] {index.name}: {key}", "is not served by this version")
+
+
 def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:
-    """Each index of the file alone, below its name; one that is only an address has its URL for a name."""
+    """Each index of the file alone, below its name; one that is only an address has its URL for a name.
+
+    Whoever asks there means this index, whatever names it is for elsewhere.
+    """
     return tuple(
-        NamedMount(index.name, IndexMount((index,), short_links=index is indexes[-1]))
+        NamedMount(index.name, IndexMount((evolve(index, routes=()),), short_links=index is indexes[-1]))
         for index in indexes
         if index.name != index.url
     )
@@ -178,17 +222,30 @@ class Figures:
 
 
 def _fetching(settings: Settings) -> UpstreamSettings:
-    rules = {
-        index.name: IndexRules(index.name, index.url, origins_of(index), index.credential) for index in settings.indexes
+    tls = {
+        identity: TlsPolicy(settings.ca_file, settings.insecure_host, identity)
+        for identity in {COMMON, *(index.tls for index in settings.indexes)}
     }
     return UpstreamSettings(
         settings.connect_timeout,
         settings.read_timeout,
         settings.max_fetches,
-        settings.ca_file,
-        settings.insecure_host,
-        rules,
+        tls[COMMON],
+        {index.name: _rules(index, tls) for index in settings.indexes},
     )
+
+
+def _rules(index: Index, tls: Mapping[TlsIdentity, TlsPolicy]) -> IndexRules:
+    origins = origins_of(index)
+    return IndexRules(index.name, index.url, origins, index.credential, tls[index.tls], index.absent_status)
+
+
+def _page_policy(settings: Settings) -> PagePolicy:
+    return PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
+
+
+def _log_level(settings: Settings) -> Any:
+    return LogLevel.levelWithName(settings.log_level)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import platformdirs
@@ -17,7 +18,7 @@ from attrs import field, fields_dict, frozen
 from twisted_pypi.credentials import ReadNetrc, Vault, load_netrc, names_credentials, read_netrc
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.indexes import IndexMaker, index_tables
-from twisted_pypi.options import CREDENTIAL_KEYS, FILE_OPTIONS, OPTIONS, SECRET_KEYS, Option
+from twisted_pypi.options import CREDENTIAL_KEYS, FILE_OPTIONS, INDEX_KEYS, OPTIONS, SECRET_KEYS, Option
 from twisted_pypi.settings import Credential, Index, Loaded, Settings
 from twisted_pypi.sources import (
     FileText,
@@ -78,7 +79,7 @@ def load(
     values["cache_dir"] = values["cache_dir"] or default_cache_dir(environ)
     values["insecure_host"] = frozenset(values["insecure_host"])
     logins, netrc_warnings = load_netrc(environ, read_netrc)
-    vault = Vault(environ, read_file, os.path.dirname(root.table.label))
+    vault = Vault(environ, read_file, os.path.dirname(os.path.abspath(root.table.label)))
     maker = IndexMaker(
         public_index=PUBLIC_INDEX,
         public_files=PUBLIC_FILES,
@@ -88,10 +89,11 @@ def load(
         vault=vault,
         logins=logins,
     )
+    _refuse_surplus(found["extra-index-ttl"], values)
     credential, own_warnings = _own_credential(root.table, found["index-url"], vault)
     values["indexes"] = _indexes(maker, root, values, credential)
     settings = Settings(**{name: values[name] for name in fields_dict(Settings)})
-    return Loaded(settings, root.warnings + netrc_warnings + own_warnings)
+    return Loaded(settings, root.warnings + netrc_warnings + own_warnings, found)
 
 
 def load_cache_dir(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> str:
@@ -116,7 +118,8 @@ def _read_root(given: Mapping[str, object], environ: Mapping[str, str], reader: 
     path = os.path.expanduser(found.texts[-1])
     content = read_named(found.label, [path], reader)
     table = read_table(path, content.text)
-    table.refuse_unknown(["index", *(option.name for option in FILE_OPTIONS), *CREDENTIAL_KEYS])
+    known = ["index", *(option.name for option in FILE_OPTIONS), *CREDENTIAL_KEYS]
+    table.refuse_unknown(known, INDEX_KEYS, "an [[index]] table")
     indexes = index_tables(table)
     return _Root(table, indexes, _exposed(path, content, (table, *indexes)))
 
@@ -131,7 +134,7 @@ def _exposed(path: str, content: FileText, tables: tuple[Table, ...]) -> tuple[s
 def _holds_secret(table: Table) -> bool:
     if any(key in table.keys for key in (*SECRET_KEYS, "admin-token")):
         return True
-    urls = (table.keys.get(key) for key in ("url", "index-url", "extra-index-url"))
+    urls = (table.keys.get(key) for key in ("url", "mirrors", "proxy", "index-url", "extra-index-url"))
     return any(re.search(r"://[^/]*@", str(url)) for url in urls)
 
 
@@ -152,21 +155,37 @@ def _own_credential(table: Table, found: Found | None, vault: Vault) -> tuple[Cr
     return None, (f"{table.label}: its credentials are not used: {found.label} names another index",)
 
 
+def _refuse_surplus(found: Found | None, values: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` if there are more `--extra-index-ttl` than indexes that they could belong to."""
+    given, wanted = len(values["extra_index_ttl"]), len(values["extra_index_url"])
+    if found is not None and given > wanted:
+        raise ConfigError(found.label, f"{given} values, but only {wanted} of --extra-index-url")
+
+
 def _indexes(
     maker: IndexMaker, root: _Root, values: Mapping[str, Any], credential: Credential | None
 ) -> tuple[Index, ...]:
     """All indexes in asking order: extra ones, tables, the default; one that is named twice goes last."""
     address: Address = values["index_url"] or Address(PUBLIC_INDEX)
     default = maker.plain(address, values["files_url"], credential)
-    extra = {extra.url: maker.plain(extra) for extra in values["extra_index_url"] if extra.url != address.url}
-    described = []
+    extra = _extra(maker, address, values)
+    described: dict[str, Index] = {}
     for table in root.indexes:
         index = maker.described(table)
+        if index.url in described:
+            raise ConfigError(f"{table.label} {index.name}: url", f"{described[index.url].name} has the same")
+        described[index.url] = index
         if index.url == address.url:
             default = maker.described(table, values["files_url"], default.credential)
-        else:
-            described.append(index)
-    return (*extra.values(), *described, default)
+    described.pop(address.url, None)
+    return (*extra.values(), *described.values(), default)
+
+
+def _extra(maker: IndexMaker, default: Address, values: Mapping[str, Any]) -> dict[str, Index]:
+    """The indexes of `--extra-index-url` by URL, with the freshness that `--extra-index-ttl` has at their places."""
+    addresses, ttls = values["extra_index_url"], values["extra_index_ttl"]
+    pairs = zip_longest(addresses, ttls[: len(addresses)])
+    return {address.url: maker.extra(address, ttl) for address, ttl in pairs if address.url != default.url}
 
 
 def default_cache_dir(environ: Mapping[str, str]) -> str:

@@ -70,7 +70,11 @@ class Vault:
         name = os.path.expanduser(name)
         systemd = self.environ.get("CREDENTIALS_DIRECTORY", "")
         below = [os.path.join(systemd, name)] if systemd and not os.path.isabs(name) else []
-        return [*below, os.path.join(self.folder, name)]
+        return [*below, self.beside(name)]
+
+    def beside(self, name: str) -> str:
+        """The absolute path of what the file names: `~` is the home, a relative path begins at the file's folder."""
+        return os.path.abspath(os.path.join(self.folder, os.path.expanduser(name)))
 
 
 def names_credentials(table: Table) -> bool:

@@ -36,11 +36,12 @@ class FetchDone(Event):
 
 @frozen
 class FetchFailed(Event):
-    """A fetch gave no usable answer."""
+    """A fetch gave no usable answer; `repeated`: for a reason that was told not long ago and doesn't pass by itself."""
 
     url: str
     reason: str
     file: bool
+    repeated: bool = False
 
 
 @frozen

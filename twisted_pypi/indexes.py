@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from twisted_pypi.credentials import Logins, Vault, from_address, from_logins
 from twisted_pypi.errors import ConfigError
-from twisted_pypi.options import CREDENTIAL_KEYS, INDEX_OPTIONS
-from twisted_pypi.settings import Credential, Index
+from twisted_pypi.fetching.identity import TlsIdentity
+from twisted_pypi.options import FILE_OPTIONS, INDEX_KEYS, INDEX_OPTIONS
+from twisted_pypi.settings import DIRECT, Credential, Index, Remote
 from twisted_pypi.sources import Table, value_of
 from twisted_pypi.units import HEALTH_CHECKS, Address
 from twisted_pypi.urls import origin_of
@@ -19,6 +21,9 @@ OWN_PATHS = HEALTH_CHECKS | {"simple", "index", "packages", "files", "pypi", "in
 """First segments of our own paths: no index can have such a name."""
 
 ABSENT_STATUS = frozenset({404, 410})
+
+OF_DIRECTORIES = ("name", "path", "routes", "ttl", "not-found-ttl", "metadata")
+"""The keys of an index that is a local directory: nothing is contacted for it."""
 
 
 @frozen
@@ -49,30 +54,88 @@ class IndexMaker:
             ttl=self.ttl,
             not_found_ttl=self.not_found_ttl,
             absent_status=ABSENT_STATUS,
-            credential=from_address(address) or credential or from_logins(address.url, self.logins),
+            credential=self._credential(address, credential),
             public=address.url == self.public_index and (files_url or default) == self.public_files,
         )
+
+    def extra(self, address: Address, ttl: float | None) -> Index:
+        """An index that is only an address, with a freshness of its own."""
+        return self._fresh(self.plain(address), ttl, None)
 
     def described(self, table: Table, files_url: str | None = None, credential: Credential | None = None) -> Index:
         """The index of an `[[index]]` table, whose keys rule over the arguments. Raises `ConfigError`."""
         table = evolve(table, label=f"{table.label} {index_name(table)}")
-        table.refuse_unknown(["name", *(option.name for option in INDEX_OPTIONS), *CREDENTIAL_KEYS])
-        table.text("url")
+        table.refuse_unknown(INDEX_KEYS, (option.name for option in FILE_OPTIONS), "the top of the file")
         values: dict[str, Any] = {option.attribute: value_of(option, table.find(option)) for option in INDEX_OPTIONS}
-        plain = self.plain(values["url"], values["files_url"] or files_url, self.vault.credential(table) or credential)
-        ttl = _first(values["ttl"], self.ttl)
-        return evolve(
-            plain,
+        if values["path"] is not None:
+            index = self._directory(table, values["path"])
+        else:
+            table.text("url")
+            secret = self.vault.credential(table) or credential
+            index = self.plain(values["url"], values["files_url"] or files_url, secret)
+        index = evolve(
+            index,
             name=index_name(table),
-            file_hosts=self.file_hosts | set(values["file_hosts"]),
-            ttl=ttl,
-            not_found_ttl=min(ttl, _first(values["not_found_ttl"], self.not_found_ttl)),
+            file_hosts=index.file_hosts | set(values["file_hosts"]),
             absent_status=frozenset(values["absent_status"]) or ABSENT_STATUS,
+            routes=values["routes"],
+            mirrors=self._mirrors(table, index, values["mirrors"]),
+            proxy=_proxy(values["proxy"]),
+            tls=self._tls(table, values),
+            metadata=values["metadata"],
+        )
+        return self._fresh(index, values["ttl"], values["not_found_ttl"])
+
+    def _fresh(self, index: Index, ttl: float | None, not_found_ttl: float | None) -> Index:
+        ttl = self.ttl if ttl is None else ttl
+        not_found_ttl = self.not_found_ttl if not_found_ttl is None else not_found_ttl
+        return evolve(index, ttl=ttl, not_found_ttl=min(ttl, not_found_ttl))
+
+    def _credential(self, address: Address, credential: Credential | None = None) -> Credential | None:
+        return from_address(address) or credential or from_logins(address.url, self.logins)
+
+    def _directory(self, table: Table, name: str) -> Index:
+        """The index that is a local directory."""
+        for key in table.keys:
+            if key not in OF_DIRECTORIES:
+                raise ConfigError(table.label_of(key), "has no meaning for a local directory (path)")
+        path = self.vault.beside(name)
+        url = f"{Path(path).as_uri()}/"
+        return Index(
+            name=url,
+            url=url,
+            files_url=url,
+            bound=True,
+            file_hosts=frozenset(),
+            ttl=self.ttl,
+            not_found_ttl=self.not_found_ttl,
+            absent_status=ABSENT_STATUS,
+            credential=None,
+            public=False,
+            path=path,
         )
 
+    def _mirrors(self, table: Table, index: Index, addresses: tuple[Address, ...]) -> tuple[Remote, ...]:
+        """The mirrors. Credentials of the index itself are not for them."""
+        urls = [index.url, *(address.url for address in addresses)]
+        if len(set(urls)) < len(urls):
+            raise ConfigError(table.label_of("mirrors"), "names the url itself, or one mirror twice")
+        return tuple(Remote(address.url, self._credential(address)) for address in addresses)
 
-def _first(value: float | None, default: float) -> float:
-    return default if value is None else value
+    def _tls(self, table: Table, values: dict[str, Any]) -> TlsIdentity:
+        if values["insecure"] and values["ca_file"]:
+            raise ConfigError(table.label_of("insecure"), "ca-file is given as well: which is it?")
+        if values["client_key"] and not values["client_certificate"]:
+            raise ConfigError(table.label_of("client-key"), "there is no client-certificate that it belongs to")
+        keys = ("ca_file", "client_certificate", "client_key")
+        ca_file, certificate, key = (self.vault.beside(values[key]) if values[key] else "" for key in keys)
+        return TlsIdentity(ca_file, certificate, key, values["insecure"])
+
+
+def _proxy(address: Address | None) -> Remote | None:
+    if address is None:
+        return None
+    return Remote(address.url, from_address(address)) if address.url else DIRECT
 
 
 def index_name(table: Table) -> str:

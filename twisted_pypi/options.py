@@ -8,6 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from twisted_pypi import units
+from twisted_pypi.pypi.names import route_pattern
 
 
 @frozen
@@ -78,6 +79,14 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             units.address,
             repeatable=True,
             help="an index asked before --index-url; the first that has a project owns its name",
+        ),
+        Option(
+            "extra-index-ttl",
+            "DUR",
+            units.duration,
+            absent="--index-ttl",
+            repeatable=True,
+            help="freshness of the first --extra-index-url's pages, of the second's ...",
         ),
         Option(
             "files-url",
@@ -151,11 +160,20 @@ FILE_OPTIONS: tuple[Option, ...] = tuple(option for option in OPTIONS if option.
 
 INDEX_OPTIONS: tuple[Option, ...] = (
     Option("url", "URL", units.address),
+    Option("path", "DIR", units.words),
+    Option("routes", "PATTERN", route_pattern, repeatable=True),
     Option("files-url", "URL", units.plain_url),
     Option("file-hosts", "HOST[:PORT]", units.host, repeatable=True),
     Option("ttl", "DUR", units.duration),
     Option("not-found-ttl", "DUR", units.duration),
     Option("absent-status", "STATUS", units.whole_number(400, 499), repeatable=True),
+    Option("mirrors", "URL", units.address, repeatable=True),
+    Option("proxy", "URL", units.proxy),
+    Option("ca-file", "FILE", units.words),
+    Option("client-certificate", "FILE", units.words),
+    Option("client-key", "FILE", units.words),
+    Option("insecure", "", units.boolean, "off", flag=True),
+    Option("metadata", "", units.boolean, "on", flag=True),
 )
 """The keys of an `[[index]]` table of the file, besides its name and the credentials."""
 
@@ -163,3 +181,6 @@ SECRET_KEYS = ("username", "password", "token")
 """Credentials in the file; each also as `KEY-env` (a variable) and `KEY-file`."""
 
 CREDENTIAL_KEYS = tuple(f"{key}{suffix}" for key in SECRET_KEYS for suffix in ("", "-env", "-file"))
+
+INDEX_KEYS = ("name", *(option.name for option in INDEX_OPTIONS), *CREDENTIAL_KEYS)
+"""All keys of an `[[index]]` table."""

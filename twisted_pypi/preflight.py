@@ -14,20 +14,28 @@ import ssl
 from twisted.internet.endpoints import serverFromString
 
 from twisted_pypi.errors import ConfigError
-from twisted_pypi.settings import Settings
+from twisted_pypi.fetching.identity import TlsIdentity
+from twisted_pypi.settings import Index, Settings
 
 
 def preflight(settings: Settings, uid: int | None = None, gid: int | None = None) -> None:
     """Try directory, files and port. `uid` and `gid` are what the daemon will run as, when that is another."""
     prepare_directory(settings.cache_dir, uid, gid)
-    if settings.ca_file is not None:
-        check_authorities(settings.ca_file)
+    check_upstream(settings)
     if settings.access_log not in (None, "-"):
         check_log(settings.access_log)
     for description in settings.listen:
         check_endpoint(description)
     if not settings.listen:
         check_port(settings.interface, settings.port)
+
+
+def check_upstream(settings: Settings) -> None:
+    """What connections are made with, and local directories, must be there and usable."""
+    if settings.ca_file is not None:
+        check_authorities("--ca-file", settings.ca_file)
+    for index in settings.indexes:
+        check_index(index)
 
 
 def prepare_directory(path: str, uid: int | None = None, gid: int | None = None) -> None:
@@ -45,14 +53,41 @@ def prepare_directory(path: str, uid: int | None = None, gid: int | None = None)
         raise ConfigError("--cache-dir", f"{path} is not writable")
 
 
-def check_authorities(path: str) -> None:
+def check_authorities(option: str, path: str) -> None:
     """The file must hold certificates that OpenSSL can read."""
     try:
         ssl.create_default_context(cafile=path)
     except ssl.SSLError:
-        raise ConfigError("--ca-file", f"{path} holds no PEM certificates") from None
+        raise ConfigError(option, f"{path} holds no PEM certificates") from None
     except OSError as error:
-        raise ConfigError("--ca-file", f"{path} can't be read: {error.strerror}") from None
+        raise ConfigError(option, f"{path} can't be read: {error.strerror}") from None
+
+
+def check_index(index: Index) -> None:
+    """Its directory must be there, and what its connections are made with be usable."""
+    where = f"[[index]] {index.name}"
+    if index.path and not os.path.isdir(index.path):
+        raise ConfigError(f"{where}: path", f"{index.path} is not a directory")
+    if index.path and not os.access(index.path, os.R_OK | os.X_OK):
+        raise ConfigError(f"{where}: path", f"{index.path} can't be read")
+    if index.tls.ca_file:
+        check_authorities(f"{where}: ca-file", index.tls.ca_file)
+    if index.tls.certificate:
+        check_identity(where, index.tls)
+
+
+def check_identity(where: str, tls: TlsIdentity) -> None:
+    """Certificate and key must be readable, need no passphrase and belong together."""
+    for key, path in (("client-certificate", tls.certificate), ("client-key", tls.key)):
+        if path and not os.access(path, os.R_OK):
+            raise ConfigError(f"{where}: {key}", f"{path} can't be read")
+    try:
+        # With a passphrase at hand, though it be none, OpenSSL doesn't ask on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(tls.certificate, tls.key or None, "")
+    except (ssl.SSLError, OSError, ValueError):
+        with_key = tls.key or "the same file"
+        problem = f"{tls.certificate} and its key in {with_key} are no PEM pair without a passphrase"
+        raise ConfigError(f"{where}: client-certificate", problem) from None
 
 
 def check_log(path: str) -> None:

@@ -11,7 +11,6 @@ import atexit
 import os
 import resource
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 from twisted.application.service import Service
@@ -24,7 +23,8 @@ from twisted_pypi import __version__
 from twisted_pypi.assembly import assemble
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.listening import Listeners
-from twisted_pypi.settings import Settings
+from twisted_pypi.reloading import Reloader, Reread
+from twisted_pypi.settings import Loaded, Settings
 from twisted_pypi.signals import Signals
 from twisted_pypi.storage.lock import lock_directory
 from twisted_pypi.units import shown_size
@@ -32,12 +32,12 @@ from twisted_pypi.units import shown_size
 log = Logger(namespace="pypicache")
 
 
-def make_service(settings: Settings, warnings: Iterable[str] = ()) -> Service:
-    """The daemon's service. Raises `ConfigError` for what can be told before it starts."""
+def make_service(loaded: Loaded, reread: Reread | None = None) -> Service:
+    """The daemon's service; `reread` is for SIGHUP. Raises `ConfigError` for what can be told before it starts."""
     from twisted.internet import reactor
 
-    lock_directory(settings.cache_dir).release()
-    return PypiCache(reactor, settings, tuple(warnings))
+    lock_directory(loaded.settings.cache_dir).release()
+    return PypiCache(reactor, loaded, reread or (lambda: loaded))
 
 
 class CannotStart(SystemExit, Exception):
@@ -67,14 +67,18 @@ def _exit_failed() -> None:
 class PypiCache(Service):
     """The daemon. `reactor` provides time, TCP, threads and a name resolver."""
 
-    def __init__(self, reactor: Any, settings: Settings, warnings: tuple[str, ...]) -> None:
+    def __init__(self, reactor: Any, loaded: Loaded, reread: Reread) -> None:
         self._reactor = reactor
-        self._settings = settings
-        self._warnings = warnings
-        self._parts = assemble(reactor, settings)
-        self._listeners = Listeners(reactor, settings)
+        self._warnings = loaded.warnings
+        self._parts = assemble(reactor, loaded.settings)
+        self._listeners = Listeners(reactor, loaded.settings)
+        self._reloader = Reloader(loaded.settings, reread, self._parts.use)
         self._grace: Deferred[None] | None = None
         self._ending = False
+
+    @property
+    def _settings(self) -> Settings:
+        return self._reloader.settings
 
     # -- starting ------------------------------------------------------------------------------------------------
 
@@ -91,7 +95,7 @@ class PypiCache(Service):
         super().startService()  # type: ignore[no-untyped-call]
         Factory.noisy = False  # a line for each connection to an upstream
         raise_descriptor_limit()
-        Signals(self._reactor, self._end, self._reopen_logs).install()
+        Signals(self._reactor, self._end, self._reload, self._reopen_logs).install()
         if self._parts.access_log is not None:
             self._parts.access_log.start()
         for pool in self._parts.pools:
@@ -122,6 +126,11 @@ class PypiCache(Service):
             self._reactor.callWhenRunning(self._reactor.stop)
 
     # -- running -------------------------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        self._reopen_logs()
+        if not self._ending:
+            self._reloader.reload()
 
     def _reopen_logs(self) -> None:
         if self._parts.access_log is not None:

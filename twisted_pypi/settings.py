@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import field, frozen
 
+from twisted_pypi.fetching.identity import COMMON, TlsIdentity
+from twisted_pypi.sources import Found
 from twisted_pypi.units import Network
 
 
@@ -20,6 +24,21 @@ class Credential:
 
 
 @frozen
+class Remote:
+    """A server that stands in for an index, or between it and us, and what it wants to see.
+
+    `url` holds no credentials and ends with a slash.
+    """
+
+    url: str
+    credential: Credential | None = None
+
+
+DIRECT = Remote("")
+"""In the place of a proxy: there is none, whatever the environment says."""
+
+
+@frozen
 class Index:
     """One index.
 
@@ -27,6 +46,12 @@ class Index:
     credentials and end with a slash. `bound`: files come from the origins of these two and from `file_hosts`
     ("host" or "host:port") only. `absent_status` are the statuses that say that a project is lacking. `public`: the
     public index with its own file host, where digests in paths count.
+
+    `path`, unless "", is the local directory that is the index; its `url` is then that path's (`file://`, RFC 8089).
+    `routes` are patterns of normalised names (`pypi.names.matches`): the index is asked for those names and no others,
+    and no other index for them; none: for all that nobody claims. `mirrors` are further places of the same index, in
+    order. `proxy` None: what the environment says. `tls` holds for
+    its configured origins. `metadata`: `.metadata` is made for wheels that have none.
     """
 
     name: str
@@ -39,6 +64,12 @@ class Index:
     absent_status: frozenset[int]
     credential: Credential | None
     public: bool
+    path: str = ""
+    routes: tuple[str, ...] = ()
+    mirrors: tuple[Remote, ...] = ()
+    proxy: Remote | None = None
+    tls: TlsIdentity = COMMON
+    metadata: bool = True
 
 
 @frozen(kw_only=True)
@@ -84,7 +115,11 @@ class Settings:
 
 @frozen
 class Loaded:
-    """The settings, and what should be logged about how they came (without secrets)."""
+    """The settings, what should be logged about how they came (without secrets), and what was found of each option.
+
+    `found` is by option name, None for those that have their default.
+    """
 
     settings: Settings
     warnings: tuple[str, ...] = ()
+    found: Mapping[str, Found | None] = field(factory=dict, repr=False)

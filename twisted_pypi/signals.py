@@ -1,4 +1,7 @@
-"""Signals. SIGTERM and SIGINT end the daemon in order, a second one at once; SIGHUP and SIGUSR1 never end it."""
+"""Signals. SIGTERM and SIGINT end the daemon in order, a second one at once; SIGHUP and SIGUSR1 never end it.
+
+SIGHUP has the configuration read anew and the logs opened anew, SIGUSR1 (on which twistd rotates its log) the latter.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,13 @@ class Signals:
 
     reactor: Any
     end: Callable[[], None]
+    reload: Callable[[], None]
     reopen: Callable[[], None]
 
     def install(self) -> None:
         """Set the handlers: those that end the daemon once the reactor, which sets its own, is running."""
-        for number in (signal.SIGHUP, signal.SIGUSR1):
-            self._chain(number, self.reopen)
+        self._chain(signal.SIGHUP, self.reload)
+        self._chain(signal.SIGUSR1, self.reopen)
         self.reactor.callWhenRunning(self._install_ends)
 
     def _install_ends(self) -> None:

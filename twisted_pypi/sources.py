@@ -49,13 +49,14 @@ class Table:
         """What an error calls this key."""
         return f"{self.label}: {key}"
 
-    def refuse_unknown(self, known: Iterable[str]) -> None:
-        """Raises `ConfigError` for the first key that is not one of `known`."""
+    def refuse_unknown(self, known: Iterable[str], elsewhere: Iterable[str] = (), place: str = "") -> None:
+        """Raises `ConfigError` for the first key that is not one of `known`; those `elsewhere` belong to `place`."""
         names = list(known)
         for key in self.keys:
             if key not in names:
                 near = get_close_matches(key, names, 1)
                 hint = f"; is it {near[0]}?" if near else ""
+                hint = f"; it belongs to {place}" if key in elsewhere else hint
                 raise ConfigError(self.label_of(_printable(key)), f"unknown key{hint}")
 
     def find(self, option: Option) -> Found | None:

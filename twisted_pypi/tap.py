@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from textwrap import wrap
 from typing import Any, NoReturn
 
+from attrs import evolve
 from twisted.application.service import IService
 from twisted.python import usage
 
@@ -16,7 +18,7 @@ from twisted_pypi.config import load
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.options import GROUPS, OPTIONS, Option
 from twisted_pypi.preflight import preflight
-from twisted_pypi.settings import Settings
+from twisted_pypi.settings import Loaded, Settings
 
 _COLUMN = 27  # where the help's explanations begin
 
@@ -96,14 +98,25 @@ def _explain(option: Option, width: int) -> Iterator[str]:
 def makeService(options: Options) -> IService:  # noqa: N802
     """The daemon, its options and directory checked. Exits with status 1 and one line on stderr if it can't be."""
     parent: Mapping[str, Any] = options.parent or {}
+    reread = _reader(options)
     try:
-        loaded = load(options, os.environ)
+        loaded = reread()
         preflight(loaded.settings, parent.get("uid"), parent.get("gid"))
         from twisted_pypi.service import make_service
 
-        return make_service(loaded.settings, (*loaded.warnings, *_lost_log(loaded.settings, parent)))
+        warnings = (*loaded.warnings, *_lost_log(loaded.settings, parent))
+        return make_service(evolve(loaded, warnings=warnings), reread)
     except ConfigError as error:
         _fail(error)
+
+
+def _reader(options: Options) -> Callable[[], Loaded]:
+    """Reads the configuration, now and later: command line, environment and place are those of now."""
+    given, environ = dict(options), dict(os.environ)
+    for source, name in ((given, "config"), (environ, "PYPICACHE_CONFIG")):
+        if source.get(name):
+            source[name] = os.path.abspath(os.path.expanduser(source[name]))
+    return partial(load, given, environ)
 
 
 def _lost_log(settings: Settings, parent: Mapping[str, Any]) -> tuple[str, ...]:

@@ -171,6 +171,16 @@ def plain_url(text: str) -> str:
     return parsed.url
 
 
+def proxy(text: str) -> Address:
+    """The URL of an HTTP proxy, which may hold credentials; its `url` is "" for `none`."""
+    if text.lower() == "none":
+        return Address("")
+    parsed = address(text)
+    if origin_of(parsed.url).scheme != "http" or urlsplit(parsed.url).path != "/":
+        raise ValueError("a proxy is named as in http://proxy.example:3128")
+    return parsed
+
+
 def base_url(text: str) -> str:
     """An absolute http(s) URL without credentials, to be put before an absolute path: it does not end with a slash."""
     return plain_url(text).rstrip("/")

@@ -181,3 +181,49 @@ def test_the_json_api_does_not_tell_other_indexes_of_an_owned_name(
     assert answer.status == 200
     assert "acme-1.0" in answer.body.decode()
     assert upstream.requests == []
+
+
+ROUTED = """
+index-url = "{main}"
+[[index]]
+name = "internal"
+url = "{other}"
+routes = ["lib*"]
+"""
+
+
+def test_routes_decide_before_the_order(
+    start: Start, upstream: Upstream, other_upstream: Upstream, tmp_path: Path
+) -> None:
+    """One that is claimed is never asked of the others, and the claiming index of nothing else."""
+    config = tmp_path / "routed.toml"
+    config.write_text(ROUTED.format(main=upstream.index_url, other=other_upstream.index_url))
+    upstream.project("library", [wheel("library", "9.9")])
+    upstream.project("public", [wheel("public")])
+    other_upstream.project("lib", [wheel("lib", "1.0")])
+    other_upstream.project("public", [wheel("public", "9.9")])
+    daemon = start("--config", str(config))
+    assert list(links(daemon, "Lib")) == ["lib-1.0-py3-none-any.whl"]
+    assert ask(daemon, "/simple/library/").status == 404
+    assert ask(daemon, "/pypi/library/json").status == 404
+    assert upstream.count() == 0
+    other_upstream.refuse()
+    assert list(links(daemon, "public")) == ["public-1.0-py3-none-any.whl"]
+    other_upstream.listen()
+    # Below its name it is itself.
+    (alone,) = ask(daemon, "/internal/simple/public/", Accept=JSON_TYPE).json()["files"]
+    assert alone["filename"] == "public-9.9-py3-none-any.whl"
+
+
+def test_credentials_that_stop_working_are_a_503_and_stale_where_there_is_any(
+    upstream: Upstream, secured: Daemon
+) -> None:
+    links(secured, "lib")
+    secured.restart("--index-ttl", "0", "--log-level", "info")
+    upstream.catalogue.login = "Basic other"
+    assert ask(secured, PAGE).headers["x-pypi-cache"] == "STALE"
+    for path in ("/simple/other/", "/simple/other/", "/simple/third/"):
+        answer = ask(secured, path)
+        assert answer.status == 503
+        assert "does not take the credentials" in answer.reason
+    assert secured.log.count("upstream failed, answered 401") == 1

@@ -270,6 +270,38 @@ class Absence(PagesCase):
         self.failureResultOf(asked, Absent)
 
 
+class OtherSettings(PagesCase):
+    def test_a_fetch_that_runs_is_joined_by_those_who_ask_later(self):
+        first = self.ask()
+        self.pages.use(PagePolicy(stale_wait=0.0))
+        second = self.ask(page_route(source(ttl=9.0)))
+        self.upstream.answer(answer(200, b"one"))
+        self.assertEqual(len(self.upstream.requests), 1)
+        for asked in (first, second):
+            self.assert_answer(asked, CacheState.MISS, b"one")
+
+    def test_where_other_indexes_are_asked_now_it_is_another_question(self):
+        first = self.ask()
+        second = self.ask(page_route(source("inside"), source()))
+        self.upstream.answer(answer(200, b"main's"))
+        self.assert_answer(first, CacheState.MISS, b"main's")
+        self.assertEqual(self.upstream.answer(answer(200, b"inside's")).index, "inside")
+        self.assert_answer(second, CacheState.MISS, b"inside's")
+
+    def test_an_absence_is_forgotten_and_that_of_one_index_is_not_anothers(self):
+        absent = self.ask()
+        self.upstream.answer(answer(404))
+        self.failureResultOf(absent, Absent)
+        both = self.ask(page_route(source("inside"), source()))
+        self.assertEqual(self.upstream.answer(answer(200, b"inside's")).index, "inside")
+        self.assert_answer(both, CacheState.MISS, b"inside's")
+        self.failureResultOf(self.ask(), Absent)
+        self.pages.use(self.policy)
+        again = self.ask()
+        self.upstream.answer(answer(200, b"one"))
+        self.assert_answer(again, CacheState.MISS, b"one")
+
+
 class Insisting(PagesCase):
     def test_no_cache_revalidates_once_in_ten_seconds(self) -> None:
         self.cached(b"one")

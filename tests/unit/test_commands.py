@@ -8,6 +8,8 @@ import pytest
 
 from twisted_pypi.commands import main
 from twisted_pypi.commands.progress import INTERVAL, Lines, progress_on
+from twisted_pypi.config import PUBLIC_FILES, PUBLIC_INDEX
+from twisted_pypi.options import FILE_OPTIONS, OPTIONS
 from unit.storage_doubles import Disk, now, put_file
 
 FILE = "files/files.example/packages/aa/bb/cc/flask-3.0-py3-none-any.whl"
@@ -154,3 +156,120 @@ def test_quiet_is_quiet():
         progress.begin(1)
         progress.step(1)
     assert stream.getvalue() == ""
+
+
+# -- check-config ------------------------------------------------------------------------------------------------------
+
+CONFIG = """
+index-ttl = "10m"
+admin-token = "hunter2"
+extra-index-url = ["https://ci:hunter2@extra.example/simple"]
+
+[[index]]
+name = "internal"
+url = "https://internal.example/simple/"
+token = "hunter2"
+routes = ["acme-*", "tool"]
+mirrors = ["https://ci:hunter2@mirror.example/simple/"]
+proxy = "http://ci:hunter2@proxy.example:3128"
+absent-status = [403, 404]
+insecure = true
+
+[[index]]
+name = "wheels"
+path = "."
+metadata = false
+"""
+
+
+@pytest.fixture
+def configured(tmp_path, monkeypatch):
+    """The file's path; the environment says nothing."""
+    for option in OPTIONS:
+        monkeypatch.delenv(option.variable, raising=False)
+    monkeypatch.setenv("NETRC", "/dev/null")
+    path = tmp_path / "pypicache.toml"
+    path.write_text(CONFIG)
+    path.chmod(0o600)
+    return path
+
+
+def checked(capsys, *arguments):
+    """Status, lines of stdout, stderr."""
+    status = main(["check-config", *map(str, arguments)])
+    said = capsys.readouterr()
+    assert "hunter2" not in said.out + said.err
+    return status, said.out.splitlines(), said.err
+
+
+def test_every_value_is_shown_with_its_source(configured, capsys, monkeypatch):
+    monkeypatch.setenv("PYPICACHE_MEMORY", "1G")
+    status, lines, problems = checked(capsys, "--config", configured, "--port", 81, "--allow=::1", "--allow=10.0.0.1")
+    assert (status, problems) == (0, "")
+    assert [line.partition(" = ")[0] for line in lines[: len(FILE_OPTIONS)]] == [option.name for option in FILE_OPTIONS]
+    for line in (
+        "port = 81  # --port",
+        "allow = ::1 10.0.0.1  # --allow",
+        "memory = 1G  # PYPICACHE_MEMORY",
+        f"index-ttl = 10m  # {configured}: index-ttl",
+        f"admin-token = ***  # {configured}: admin-token",
+        f"extra-index-url = https://extra.example/simple  # {configured}: extra-index-url",
+        "cache-size = 50G  # default",
+        "max-stale = unlimited  # default",
+        "min-free = 1G, or 5 % of the disk if that is less  # default",
+    ):
+        assert line in lines
+
+
+def test_indexes_are_shown_in_asking_order(configured, capsys):
+    indexes = checked(capsys, "--config", configured)[1][len(FILE_OPTIONS) :]
+    assert indexes == [
+        "index 1: https://extra.example/simple/, any name that no other claims, ttl 600 s, not-found-ttl 60 s, "
+        "files from https://extra.example/, absent 404 410, username and password ***  "
+        f"# {configured}: extra-index-url",
+        "index 2 internal: https://internal.example/simple/, only acme-* tool, ttl 600 s, not-found-ttl 60 s, "
+        "files from https://internal.example/, absent 403 404, token ***, "
+        "mirrors https://mirror.example/simple/ (username and password ***), "
+        "proxy http://proxy.example:3128/ (username and password ***), insecure  # [[index]] internal",
+        f"index 3 wheels: {configured.parent}, any name that no other claims, ttl 600 s, not-found-ttl 60 s, "
+        "no metadata made  # [[index]] wheels",
+        f"index 4: {PUBLIC_INDEX}, any name that no other claims, ttl 600 s, not-found-ttl 60 s, "
+        f"files only from {PUBLIC_FILES}, absent 404 410  # default",
+    ]
+
+
+def test_warnings_are_on_stderr_and_no_error(configured, capsys):
+    configured.chmod(0o644)
+    status, _, problems = checked(capsys, "--config", configured)
+    assert (status, problems) == (
+        0,
+        f"warning: {configured} holds secrets and others can read it: chmod 600 {configured}\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("prot = 1", "prot: unknown key; is it port?"),
+        ("[[index]]\nname = 'a'\npath = 'none'", "[[index]] a: path: "),
+        ("[[index]]\nname = 'a'\nurl = 'https://a.example/'\nca-file = 'none'", "[[index]] a: ca-file: "),
+        ("access-log = '/none/log'", "--access-log: there is no directory /none"),
+    ],
+)
+def test_what_would_not_start_is_one_line_and_status_1(text, problem, configured, capsys):
+    configured.write_text(text)
+    status, lines, problems = checked(capsys, "--config", configured)
+    assert (status, lines) == (1, [])
+    assert problems.startswith("pypicache: ")
+    assert problem in problems
+    assert problems.count("\n") == 1
+
+
+def test_nothing_is_made_and_no_directory_is_taken_for_one(configured, tmp_path, capsys):
+    assert checked(capsys, "--cache-dir", tmp_path / "new")[0] == 0
+    assert not (tmp_path / "new").exists()
+    assert checked(capsys, "--cache-dir", configured) == (
+        1,
+        [],
+        f"pypicache: --cache-dir: {configured} is not a directory\n",
+    )

@@ -33,6 +33,21 @@ class FairSlotsTests(SynchronousTestCase):
         self.assertNoResult(queue.ask("a"))
         assert queue.slots.held == 2
 
+    def test_more_and_fewer_places(self) -> None:
+        queue = Queue(1)
+        for client in "abcd":
+            queue.ask(client)
+        queue.slots.resize(3)
+        assert [client for client, _ in queue.served] == ["a", "b", "c"]
+        queue.slots.resize(1)
+        assert queue.slots.held == 3
+        queue.slots.release()
+        queue.slots.release()
+        assert len(queue.served) == 3
+        queue.slots.release()
+        assert [client for client, _ in queue.served] == ["a", "b", "c", "d"]
+        assert queue.slots.held == 1
+
     def test_in_turn_between_clients(self) -> None:
         queue = Queue(1)
         for client in "aaaabbc":

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
 from OpenSSL import SSL
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol
@@ -19,8 +17,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.fetching.identity import TlsIdentity
 from twisted_pypi.fetching.tls import KEPT, TlsPolicy
 from twisted_pypi.urls import Origin
+from unit.certificates import issue
 
 HOST = "files.example"
 
@@ -29,25 +29,17 @@ class Site:
     """A server with a certificate of its own, that tells which name it was asked for."""
 
     def __init__(self, host: str = HOST) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-        begin = datetime(2020, 1, 1)
-        self.certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(begin)
-            .not_valid_after(begin + timedelta(days=36500))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-            .sign(key, hashes.SHA256())
-        )
+        self.certificate, key = issue(host)
         self.context = SSL.Context(SSL.TLS_METHOD)
-        self.context.use_privatekey(key)
-        self.context.use_certificate(self.certificate)
+        self.context.use_privatekey(load_pem_private_key(key, None))
+        self.context.use_certificate(load_pem_x509_certificate(self.certificate))
+        self.context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
         self.asked: list[bytes | None] = []
+        self.met: list[str] = []
         self.context.set_tlsext_servername_callback(lambda connection: self.asked.append(connection.get_servername()))
 
     def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
+        return self.certificate
 
     def shakes_hands(self, policy: TlsPolicy, origin: Origin) -> bool:
         """Whether the client that `policy` makes for `origin` accepts this server."""
@@ -64,6 +56,8 @@ class Site:
                     server.do_handshake()
                 with suppress(SSL.WantReadError):
                     client.dataReceived(server.bio_read(1 << 16))
+        shown = server.get_peer_certificate(as_cryptography=True)
+        self.met = [shown.subject.rfc4514_string()] if shown is not None else []
         return client.wrappedProtocol.done and not wire.disconnecting
 
 
@@ -158,3 +152,45 @@ def test_contexts_are_kept_but_not_for_ever(bundle: str) -> None:
     for number in range(KEPT):
         policy.creator_for(Origin("https", f"h{number}.example", 443))
     assert policy.creator_for(ORIGIN) is not first
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> tuple[str, str, str]:
+    """Paths of our certificate, its key, and both in one file."""
+    certificate, key = issue("client.example")
+    for name, content in (("certificate", certificate), ("key", key), ("both", key + certificate)):
+        (tmp_path / name).write_bytes(content)
+    return str(tmp_path / "certificate"), str(tmp_path / "key"), str(tmp_path / "both")
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_our_certificate_is_shown_to_whoever_asks(
+    insecure: bool, site: Site, bundle: str, client: tuple[str, str, str]
+) -> None:
+    certificate, key, both = client
+    authorities = "" if insecure else bundle
+    for pair in ((certificate, key), (both, "")):
+        identity = TlsIdentity(authorities, *pair, insecure)
+        assert site.shakes_hands(TlsPolicy(identity=identity), ORIGIN)
+        assert site.met == ["CN=client.example"]
+    assert site.shakes_hands(TlsPolicy(bundle), ORIGIN)
+    assert site.met == []
+
+
+def test_the_authorities_of_an_index_take_the_place_of_the_common_ones(site: Site, bundle: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.pem"
+    other.write_bytes(issue("other.example")[0])
+    assert site.shakes_hands(TlsPolicy(str(other), identity=TlsIdentity(bundle)), ORIGIN)
+    assert not site.shakes_hands(TlsPolicy(bundle, identity=TlsIdentity(str(other))), ORIGIN)
+
+
+def test_an_insecure_index_believes_anybody(site: Site) -> None:
+    assert site.shakes_hands(TlsPolicy(identity=TlsIdentity(insecure=True)), Origin("https", "any.example", 1))
+
+
+@pytest.mark.parametrize(("certificate", "key"), [(0, ""), (1, ""), (0, 0), ("/none", ""), (0, "/none")])
+def test_bad_certificates(certificate: int | str, key: int | str, client: tuple[str, str, str]) -> None:
+    paths = [client[path] if isinstance(path, int) else path for path in (certificate, key)]
+    with pytest.raises(ConfigError) as caught:
+        TlsPolicy(identity=TlsIdentity(certificate=paths[0], key=paths[1]))
+    assert caught.value.option == "client-certificate"

@@ -19,6 +19,7 @@ from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import BreakerChanged, BytesFetched, Event, FetchDone, FetchFailed
 from twisted_pypi.fetching.connecting import MAX_HEAD
 from twisted_pypi.fetching.policy import IndexRules
+from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.fetching.upstream import HttpFetched, HttpUpstream, UpstreamSettings
 from twisted_pypi.model import FetchRequest
 from twisted_pypi.urls import Origin
@@ -114,6 +115,8 @@ class UpstreamTestCase(SynchronousTestCase):
         rules = {
             "main": IndexRules("main", INDEX, frozenset({FILES}), Secret()),
             "home": IndexRules("home", "http://private.example/simple/"),
+            "twin": IndexRules("twin", INDEX, tls=TlsPolicy()),
+            "bucket": IndexRules("bucket", INDEX, credential=Secret(), absent_status=frozenset({403})),
         }
         self.upstream = HttpUpstream(self.reactor, UpstreamSettings(max_fetches=2, indexes=rules), self.events.append)
 
@@ -181,11 +184,40 @@ class RequestTests(UpstreamTestCase):
         assert (fetched.body.length, self.body(fetched)) == (1234, b"")
 
     def test_statuses_are_handed_on(self) -> None:
-        for status in (206, 304, 403, 404, 410):
+        for status in (206, 304, 404, 405, 410):
             fetching = self.fetch()
             wire = self.wire()
             wire.answer(f"HTTP/1.1 {status} Word\nContent-Length: 0\nConnection: close\n")
             assert self.successResultOf(fetching).status == status
+
+    def test_credentials_that_fail_are_told_once_a_minute(self) -> None:
+        for status, passed in ((401, 0), (403, 59), (401, 60)):
+            self.reactor.advance(passed - self.reactor.seconds())
+            fetching = self.fetch()
+            wire = self.wire()
+            wire.answer(f"HTTP/1.1 {status} No\nContent-Length: 0\nConnection: close\n")
+            failure = self.failed(fetching)
+            assert failure.status == status
+            assert not failure.unreachable
+            assert failure.reason == f"answered {status}: it does not take the credentials that are configured"
+        told = [cast(FetchFailed, event).repeated for event in self.kinds(FetchFailed)]
+        assert told == [False, True, False]
+
+    def test_a_refusal_that_means_absent_or_needs_no_credentials_is_handed_on(self) -> None:
+        for status, index in ((403, "bucket"), (401, "twin"), (403, "twin")):
+            fetching = self.fetch(index=index)
+            self.wire().answer(f"HTTP/1.1 {status} No\nContent-Length: 0\nConnection: close\n")
+            assert self.successResultOf(fetching).status == status
+
+    def test_a_connection_of_one_tls_identity_is_not_used_by_another(self) -> None:
+        fetching = self.fetch()
+        wire = self.wire()
+        wire.answer(OK, b"page")
+        self.body(self.successResultOf(fetching))
+        self.fetch(index="twin")
+        assert len(self.reactor.tcpClients) == 1
+        self.fetch()
+        assert len(self.reactor.tcpClients) == 1
 
     def test_a_connection_is_used_again_and_closed_when_idle(self) -> None:
         fetching = self.fetch()
@@ -198,6 +230,23 @@ class RequestTests(UpstreamTestCase):
         self.body(self.successResultOf(second))
         self.reactor.advance(61)
         assert wire.disconnected
+
+    def test_other_settings_hold_from_now_on(self) -> None:
+        running, kept = self.fetch(), self.fetch()
+        wire, idle = self.wire(), self.wire()
+        idle.answer(OK, b"page")
+        self.body(self.successResultOf(kept))
+        rules = {"main": IndexRules("main", "http://two.example/simple/")}
+        self.upstream.use(UpstreamSettings(read_timeout=1.0, max_fetches=1, indexes=rules))
+        wire.answer(OK, b"page")
+        assert self.body(self.successResultOf(running)) == b"page"
+        assert "forbidden origin" in self.failed(self.fetch()).reason
+        assert "no index is called" in self.failed(self.fetch(index="home")).reason
+        fetching = self.fetch("http://two.example/simple/")
+        wire = self.wire()
+        assert "authorization" not in wire.request
+        self.reactor.advance(1)
+        assert "no answer within 1 s" in self.failed(fetching).reason
 
     def test_close(self) -> None:
         fetching = self.fetch()

@@ -29,6 +29,7 @@ class Spec:
     not_found_ttl: float = 60.0
     absent_status: frozenset[int] = frozenset({404, 410})
     public: bool = False
+    routes: tuple[str, ...] = ()
 
 
 MAIN = Spec("main", "https://index.example/simple/", "https://files.example/", bound=True, public=True, ttl=7.0)
@@ -365,3 +366,47 @@ def test_a_redirect_never_leaves_the_server(text: str) -> None:
         assert ":" not in route.location.split("/")[0]
         if route.location.startswith("/"):
             assert not isinstance(BOTH.resolve(route.location), Redirect)
+
+
+INSIDE = evolve(EXTRA, name="inside", url="https://inside.example/simple/", routes=("acme-*", "tool"))
+WHEELS = evolve(EXTRA, name="wheels", url="https://wheels.example/whl/cpu/", routes=("torch*", "acme-gpu"))
+ROUTED = IndexMount((WHEELS, INSIDE, EXTRA, MAIN))
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("acme-x", ["inside"]),
+        ("Acme_X", ["inside"]),
+        ("tool", ["inside"]),
+        ("acme-gpu", ["wheels", "inside"]),
+        ("torchvision", ["wheels"]),
+        ("acme", ["extra", "main"]),
+        ("tools", ["extra", "main"]),
+    ],
+)
+def test_a_name_that_is_claimed_is_asked_of_nobody_else_and_no_other_of_them(name: str, asked: list[str]) -> None:
+    documents = (
+        page(ROUTED, f"/simple/{name}/"),
+        page(ROUTED, f"/pypi/{name}/json"),
+        page(ROUTED, f"/pypi/{name}/1.0/json"),
+        page(ROUTED, f"/integrity/{name}/1.0/{name}-1.0.tar.gz/provenance"),
+    )
+    for route in documents:
+        assert [source.index for source in route.sources] == asked
+    assert all(route.follows and len(route.follows.sources) == len(asked) for route in documents[1:])
+    assert [len(route.sources) for route in ROUTED.pages_of(name)] == [len(asked)] * 2
+
+
+def test_a_file_is_looked_for_in_the_page_of_the_index_that_is_asked() -> None:
+    route = file(ROUTED, "/files/inside.example/x/acme_x-1.0.tar.gz")
+    assert route.pages is not None
+    assert [source.index for source in route.pages.sources] == ["inside"]
+
+
+def test_a_name_that_no_index_is_for_is_absent() -> None:
+    only = IndexMount((INSIDE,))
+    for path in ("/simple/other/", "/pypi/other/json"):
+        with pytest.raises(Absent, match="other: no index is for such names"):
+            only.resolve(path)
+    assert file(only, "/files/inside.example/x/other-1.0.tar.gz").pages is None

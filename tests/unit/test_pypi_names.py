@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
 from twisted_pypi.errors import Absent
-from twisted_pypi.pypi.names import is_distribution, normalized, project_name, projects_of
+from twisted_pypi.pypi.names import is_distribution, matches, normalized, project_name, projects_of, route_pattern
 
 PROJECTS = st.from_regex(re.compile(r"[a-z0-9]+(-[a-z0-9]+){0,3}", re.ASCII), fullmatch=True)
 VERSIONS = st.from_regex(
@@ -85,3 +85,33 @@ def test_a_projects_own_files_are_recognised_first(project: str, version: str) -
 )
 def test_distributions_are_told_by_their_suffix(filename: str, expected: bool) -> None:
     assert is_distribution(filename) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("acme-*", "acme-tool", True),
+        ("Acme._*", "acme-tool-kit", True),
+        ("acme-*", "acme", False),
+        ("acme-*", "acmetool", False),
+        ("acme*", "acme", True),
+        ("*-internal", "a-internal", True),
+        ("*-internal", "a-internal-b", False),
+        ("*", "anything", True),
+        ("a*c*e", "abcde", True),
+        ("torch", "torch", True),
+        ("torch", "torchvision", False),
+    ],
+)
+def test_patterns_of_names(text: str, name: str, expected: bool) -> None:
+    assert matches(route_pattern(text), name) is expected
+
+
+@pytest.mark.parametrize("text", ["", "acme-", "-*", "a?", "[ab]", "a b", "!a", "a/*", "é*"])
+def test_what_is_no_pattern(text: str) -> None:
+    with pytest.raises(ValueError, match=r"as in acme-\*"):
+        route_pattern(text)
+
+
+def test_many_stars_take_no_time() -> None:
+    assert not matches("a*" * 40 + "b", "a" * 4000)

@@ -150,3 +150,15 @@ def test_one_at_a_time_works_on_a_key_even_if_the_next_is_through_at_once() -> N
     gates[1].callback(None)
     gates[2].callback(None)
     assert (inside, most) == (0, 1)
+
+
+def test_an_lru_that_shrinks_drops_what_was_used_longest_ago() -> None:
+    lru = Lru(4, len)
+    for key in ("aa", "bb"):
+        lru.put(key, key)
+    lru.get("aa")
+    lru.resize(3)
+    assert (lru.peek("aa"), lru.peek("bb"), lru.weight) == ("aa", None, 2)
+    lru.resize(4)
+    lru.put("cc", "cc")
+    assert len(lru) == 2

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +21,7 @@ from zope.interface.verify import verifyObject
 from twisted_pypi import __version__, preflight, tap
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.options import OPTIONS
-from twisted_pypi.settings import Settings
+from twisted_pypi.settings import Loaded, Settings
 
 ROOT = Path(__file__).parents[2]
 TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
@@ -37,8 +38,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, tuple[str, ...
     """What a stub of the service module was called with; the environment holds nothing of ours."""
     calls: list[tuple[Settings, tuple[str, ...]]] = []
 
-    def make_service(settings: Settings, warnings: tuple[str, ...]) -> Service:
-        calls.append((settings, warnings))
+    def make_service(loaded: Loaded, reread: Callable[[], Loaded]) -> Service:
+        calls.append((loaded.settings, loaded.warnings))
         return Service()
 
     stub = ModuleType("twisted_pypi.service")
@@ -207,7 +208,7 @@ def test_files_that_can_t_be_used(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").touch()
     for name, problem in (("none.pem", "can't be read"), ("empty.pem", "holds no PEM")):
         with pytest.raises(ConfigError, match=f"^--ca-file: .*{problem}"):
-            preflight.check_authorities(str(tmp_path / name))
+            preflight.check_authorities("--ca-file", str(tmp_path / name))
     for name in (".", "none/log"):
         with pytest.raises(ConfigError, match=r"^--access-log: "):
             preflight.check_log(str(tmp_path / name))

@@ -172,6 +172,7 @@ class TestEventLog:
         [
             (events.Decided("k", "HIT", "fresh"), LogLevel.debug, "k: HIT (fresh)"),
             (events.FetchFailed(URL, "timed out", False), LogLevel.warn, f"upstream failed, timed out: {URL}"),
+            (events.FetchFailed(URL, "no", False, True), LogLevel.debug, f"upstream failed, no: {URL}"),
             (
                 events.PageRegressed(URL, 9, 8, False),
                 LogLevel.warn,

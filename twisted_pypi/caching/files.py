@@ -54,6 +54,11 @@ class CachedFiles:
     spoiled: Callable[[str], bool] = _nothing
     _absent: Expiring = field(factory=Expiring, init=False)
 
+    def use(self, offline: bool, not_found_ttl: float) -> None:
+        """Answer so from now on. What was absent may not be so for the indexes that are asked now."""
+        self.offline, self.not_found_ttl = offline, not_found_ttl
+        self._absent.clear()
+
     async def answer(self, route: FileRoute, asker: Asker) -> FileAnswer:
         """The file. Raises `Absent`, `Forbidden` or `Unavailable`, within the client's budget."""
         if asker.if_range and self.spoiled(route.key):

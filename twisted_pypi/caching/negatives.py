@@ -31,6 +31,10 @@ class Expiring:
             return 0.0
         return until - now
 
+    def clear(self) -> None:
+        """No key counts any more."""
+        self._until.clear()
+
     def discard(self, key: str) -> None:
         """`key` counts no more."""
         self._until.pop(key, None)

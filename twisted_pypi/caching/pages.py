@@ -70,6 +70,11 @@ class CachedPages:
     def __attrs_post_init__(self) -> None:
         self._owners = Owners(self.store.facts)
 
+    def use(self, policy: PagePolicy) -> None:
+        """Keep pages so from now on. What was absent may not be so for the indexes that are asked now."""
+        self.policy = policy
+        self._absent.clear()
+
     # -- what `web` calls ----------------------------------------------------------------------------------------
 
     def ready(self, route: PageRoute, asker: Asker) -> PageAnswer | None:
@@ -112,7 +117,7 @@ class CachedPages:
 
     async def expire(self, route: PageRoute) -> int:
         """Make the stored pages stale (how many), and forget who owns the name and that it was absent."""
-        self._absent.discard(route.key)
+        self._absent.discard(_question(route))
         await self._owners.forget(route)
         count = 0
         for source in route.sources:
@@ -130,7 +135,7 @@ class CachedPages:
         source = next((source for source in route.sources if source.index == index), None)
         if source is not None and await self.refresher.withhold(source.key, key):
             sources = await self._owners.candidates(route)
-            self._flights.do(route.key, partial(self._ask, route, sources, "")).addErrback(lambda _: None)
+            self._flights.do(_question(route), partial(self._ask, route, sources, "")).addErrback(lambda _: None)
 
     def stop(self) -> None:
         """Give up the fetches under way."""
@@ -139,7 +144,7 @@ class CachedPages:
     # -- what is stored ------------------------------------------------------------------------------------------
 
     def _refuse_absent(self, route: PageRoute, asker: Asker) -> None:
-        left = self._absent.left(route.key, self.clock.seconds())
+        left = self._absent.left(_question(route), self.clock.seconds())
         if left and not asker.no_cache and not self.policy.offline:
             self.observer(Decided(route.key, "absent", "upstream said so a moment ago"))
             raise _absence(route, Provenance(CacheState.HIT, ttl=left))
@@ -157,7 +162,7 @@ class CachedPages:
     def _circumstances(self, route: PageRoute, held: _Held | None, asker: Asker) -> Circumstances:
         insist = asker.no_cache and held is not None and self._may_insist(route)
         expired = held is not None and (insist or not held.copy.fresh)
-        refreshing = self._flights.running(route.key)
+        refreshing = self._flights.running(_question(route))
         return Circumstances(
             offline=self.policy.offline,
             down=expired and not refreshing and held is not None and self._is_down(held.source),
@@ -181,7 +186,8 @@ class CachedPages:
     def _probe(self, route: PageRoute, sources: tuple[PageSource, ...], held: _Held, asker: Asker) -> None:
         """Behind a stale answer, now and then, see whether an upstream that is down is back."""
         if not (held.copy.fresh or self.policy.offline) and self.upstream.may_probe(held.source.url):
-            self._flights.do(route.key, partial(self._ask, route, sources, asker.client)).addErrback(lambda _: None)
+            asking = partial(self._ask, route, sources, asker.client)
+            self._flights.do(_question(route), asking).addErrback(lambda _: None)
 
     async def _fetched(
         self,
@@ -191,9 +197,9 @@ class CachedPages:
         wait: float | None,
         asker: Asker,
     ) -> PageAnswer:
-        collapsed = self._flights.running(route.key)
+        collapsed = self._flights.running(_question(route))
         begun = self.clock.seconds()
-        flight = self._flights.do(route.key, partial(self._ask, route, sources, asker.client))
+        flight = self._flights.do(_question(route), partial(self._ask, route, sources, asker.client))
         asked = await self._within(flight, BUDGET if wait is None else wait)
         if held is None and asked.page is not None and asked.outcome is not Outcome.NEW:
             held = self._hold(route, asked.page)  # it was stored between the look and the fetch
@@ -239,10 +245,10 @@ class CachedPages:
 
     def _note_absence(self, route: PageRoute, sources: tuple[PageSource, ...], asked: Asked) -> None:
         if asked.outcome is not Outcome.ABSENT:
-            self._absent.discard(route.key)
+            self._absent.discard(_question(route))
             return
         ttl = min(source.not_found_ttl for source in sources)
-        self._absent.add(route.key, self.clock.seconds() + ttl)
+        self._absent.add(_question(route), self.clock.seconds() + ttl)
         if len(sources) < len(route.sources) and route.follows is None:
             self.observer(OwnerAbsent(route.name, sources[0].index))
 
@@ -257,6 +263,11 @@ class CachedPages:
         if not self.policy.offline:
             return PageAnswer(held.page, how)
         return await restricted(route, held.page, how, self.store.pages, self.store.files, self.workers)
+
+
+def _question(route: PageRoute) -> str:
+    """What a fetch and an absence are about: the page as these very sources have it, in this order."""
+    return " ".join((route.key, *(f"{source.index} {source.key}" for source in route.sources)))
 
 
 def _absence(route: PageRoute, how: Provenance) -> Absent:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from twisted_pypi import __version__
-from twisted_pypi.commands import verify
+from twisted_pypi.commands import check_config, verify
 from twisted_pypi.errors import ConfigError
 
 COULD_NOT_RUN = 2
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"twisted-pypi {__version__}")
     commands = made.add_subparsers(metavar="COMMAND", required=True)
+    check_config.add_to(commands)
     verify.add_to(commands)
     return made
 

@@ -26,12 +26,16 @@ CACHED_CONNECTION = 60
 
 @frozen
 class Message:
-    """What goes over the wire. `any_address`: the address need not be a globally routable one."""
+    """What goes over the wire, and on which connections.
+
+    `any_address`: the address need not be a globally routable one. `tls`: who is believed to be the server.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False)
     any_address: bool
+    tls: TlsPolicy
 
 
 @define(eq=False)
@@ -65,14 +69,15 @@ class _Watch:
 
 
 class Exchanger:
-    """Sends requests. Connections whose address was judged and others are kept apart: a pool knows names only."""
+    """Sends requests. A pool knows names only, so there is one for each way in which a connection came to be trusted:
+    whether its address was judged, and by whose `TlsPolicy` the server was believed."""
 
-    def __init__(self, reactor: Any, tls: TlsPolicy, connect_timeout: float, read_timeout: float, kept: int) -> None:
+    def __init__(self, reactor: Any, connect_timeout: float, read_timeout: float, kept: int) -> None:
         self._reactor = reactor
-        self._tls = tls
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        self._pools = {any_address: _new_pool(reactor, True, kept) for any_address in (False, True)}
+        self._kept = kept
+        self._pools: dict[tuple[bool, TlsPolicy], HTTPConnectionPool] = {}
 
     async def send(self, message: Message) -> IResponse:
         """The answer's headers; its body waits to be delivered.
@@ -82,7 +87,7 @@ class Exchanger:
         """
         watch = _Watch(self._reactor)
         first = self._dial(message, watch)
-        outcome = await self._try(message, first, watch, self._pools[message.any_address])
+        outcome = await self._try(message, first, watch, self._pool(message))
         if isinstance(outcome, Trouble) and outcome.again:
             second = self._dial(message, watch, avoid=(first.peer,))
             outcome = await self._try(message, second, watch, _new_pool(self._reactor, False))
@@ -92,8 +97,14 @@ class Exchanger:
 
     async def close(self) -> None:
         """Close the idle connections."""
-        for pool in self._pools.values():
+        for pool in list(self._pools.values()):
             await pool.closeCachedConnections()  # type: ignore[no-untyped-call]
+
+    def _pool(self, message: Message) -> HTTPConnectionPool:
+        key = (message.any_address, message.tls)
+        if key not in self._pools:
+            self._pools[key] = _new_pool(self._reactor, True, self._kept)
+        return self._pools[key]
 
     async def _try(self, message: Message, dial: Dial, watch: _Watch, pool: HTTPConnectionPool) -> IResponse | Trouble:
         agent: IAgent = Agent.usingEndpointFactory(self._reactor, DialingFactory(dial), pool)  # type: ignore[no-untyped-call]
@@ -116,7 +127,7 @@ class Exchanger:
     def _dial(self, message: Message, watch: _Watch, avoid: tuple[str, ...] = ()) -> Dial:
         return Dial(
             self._reactor,
-            self._tls,
+            message.tls,
             self._connect_timeout,
             permits=_any if message.any_address else is_global,
             connecting=lambda: watch.phase(self._connect_timeout, "no connection"),

@@ -37,10 +37,17 @@ class FairSlots:
 
     def release(self) -> None:
         """Give a place back."""
-        waiter = self._next()
+        waiter = self._next() if self._held <= self.limit else None
         if waiter is None:
             self._held -= 1
         else:
+            waiter.callback(None)
+
+    def resize(self, limit: int) -> None:
+        """From now on there are `limit` places. Nobody loses one that is taken."""
+        self.limit = limit
+        while self._held < limit and (waiter := self._next()) is not None:
+            self._held += 1
             waiter.callback(None)
 
     def _enqueue(self, client: str, origin: str) -> Deferred[None]:

@@ -12,17 +12,23 @@ from attrs import field, frozen
 
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.fetching.credentials import Credential
+from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.urls import Origin, origin_of, without_secrets
 
 
 @frozen
 class IndexRules:
-    """One index, as fetching knows it. `origins` are its configured origins; that of `url` always belongs to them."""
+    """One index, as fetching knows it. `origins` are its configured origins; that of `url` always belongs to them.
+
+    `tls` is for connections to those; None is the common one. `absent_status` says that something is lacking there.
+    """
 
     name: str
     url: str
     origins: frozenset[Origin] = frozenset()
     credential: Credential | None = field(default=None, repr=False)
+    tls: TlsPolicy | None = None
+    absent_status: frozenset[int] = frozenset()
 
     def trusts(self, origin: Origin) -> bool:
         """Whether this is one of its configured origins."""

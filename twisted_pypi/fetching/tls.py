@@ -6,9 +6,11 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from attrs import define, field
+from attrs import define
 from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_PEM, load_privatekey
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS, trustRootFromCertificates
@@ -16,6 +18,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.fetching.identity import COMMON, TlsIdentity
 from twisted_pypi.urls import Origin
 
 KEPT = 64
@@ -27,10 +30,10 @@ _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", r
 @implementer(IOpenSSLClientConnectionCreator)
 @define(eq=False)
 class _Unverified:
-    """TLS with anybody, for `--insecure-host`. The name is sent all the same: virtual hosts need it."""
+    """TLS with anybody. The name is sent all the same: virtual hosts need it."""
 
     host: str
-    _options: CertificateOptions = field(factory=CertificateOptions, init=False)
+    _options: CertificateOptions
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N802, N803
         connection = SSL.Connection(self._options.getContext())
@@ -42,13 +45,19 @@ class _Unverified:
 class TlsPolicy:
     """Trusts the system's authorities, or instead those in a bundle, and some hosts without a question.
 
-    `ca_file` is the path of a PEM bundle ("" or None: the system's). `insecure` are `host` or `host:port`. Raises
-    `ConfigError` when the bundle can't be read or holds no certificate.
+    `ca_file` is the path of a PEM bundle ("" or None: the system's), unless the `identity` names another. `insecure`
+    are `host` or `host:port`. The identity's certificate is shown to whoever asks for one. Files are read now: raises
+    `ConfigError` when they can't be, or hold nothing that can be used.
     """
 
-    def __init__(self, ca_file: str | None = None, insecure: Iterable[str] = ()) -> None:
-        self._trust = trustRootFromCertificates(_bundle(ca_file)) if ca_file else None  # type: ignore[no-untyped-call]
+    def __init__(
+        self, ca_file: str | None = None, insecure: Iterable[str] = (), identity: TlsIdentity = COMMON
+    ) -> None:
+        bundle = identity.ca_file or ca_file
+        self._trust = trustRootFromCertificates(_bundle(bundle)) if bundle else None  # type: ignore[no-untyped-call]
         self._insecure = frozenset(_host_and_port(name) for name in insecure)
+        self._identity = identity
+        self._shown = _shown(identity) if identity.certificate else {}
         self._creators: OrderedDict[tuple[str, bool], IOpenSSLClientConnectionCreator] = OrderedDict()
 
     def creator_for(self, origin: Origin) -> IOpenSSLClientConnectionCreator:
@@ -63,10 +72,13 @@ class TlsPolicy:
 
     def verifies(self, origin: Origin) -> bool:
         """Whether the origin's certificate is checked."""
-        return self._insecure.isdisjoint({(origin.host, ""), (origin.host, str(origin.port))})
+        names = {(origin.host, ""), (origin.host, str(origin.port))}
+        return not self._identity.insecure and self._insecure.isdisjoint(names)
 
     def _make(self, host: str, verified: bool) -> IOpenSSLClientConnectionCreator:
-        return optionsForClientTLS(host, self._trust) if verified else _Unverified(host)
+        if not verified:
+            return _Unverified(host, CertificateOptions(**self._shown))
+        return optionsForClientTLS(host, self._trust, extraCertificateOptions=self._shown)
 
 
 def _host_and_port(name: str) -> tuple[str, str]:
@@ -80,10 +92,26 @@ def _host_and_port(name: str) -> tuple[str, str]:
     return host.lower(), port
 
 
+def _shown(identity: TlsIdentity) -> dict[str, Any]:
+    """The certificate, its key and its chain, as `CertificateOptions` takes them. Raises `ConfigError`."""
+    try:
+        certificate, *chain = (block.original for block in _certificates(identity.certificate))
+        key = load_privatekey(FILETYPE_PEM, Path(identity.key or identity.certificate).read_bytes(), b"")
+    except OSError as error:
+        raise ConfigError("client-certificate", f"{error.filename}: {error.strerror}") from error
+    except Exception as error:  # as in `_bundle`
+        problem = f"{identity.certificate}: no certificate, or no key without a passphrase"
+        raise ConfigError("client-certificate", problem) from error
+    return {"privateKey": key, "certificate": certificate, "extraCertChain": chain}
+
+
+def _certificates(path: str) -> list[Certificate]:
+    return [Certificate.loadPEM(block) for block in _PEM.findall(Path(path).read_bytes())]
+
+
 def _bundle(path: str) -> list[Certificate]:
     try:
-        blocks = _PEM.findall(Path(path).read_bytes())
-        certificates = [Certificate.loadPEM(block) for block in blocks]
+        certificates = _certificates(path)
     except OSError as error:
         raise ConfigError("--ca-file", f"{path}: {error.strerror}") from error
     except Exception as error:  # what the parser raises differs between versions of cryptography

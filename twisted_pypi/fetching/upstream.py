@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -29,19 +29,24 @@ from twisted_pypi.urls import origin_of, without_secrets
 __all__ = ["HttpFetched", "HttpUpstream", "IndexRules", "UpstreamSettings"]
 
 USER_AGENT = "pypicache"
+REFUSALS = frozenset({401, 403})
+"""What an index answers to credentials that it doesn't take."""
+
+TOLD_EVERY = 60.0
+"""Seconds after which it is told again that an index doesn't take its credentials."""
+
 PRIVATE_KEPT = 60.0
 """Seconds for which it is remembered whether an index's own address is private."""
 
 
 @frozen
 class UpstreamSettings:
-    """How to fetch: timeouts in seconds, `insecure` as `host` or `host:port`, rules by index name."""
+    """How to fetch: timeouts in seconds, rules by index name; `tls` where an index has none of its own."""
 
     connect_timeout: float = 5.0
     read_timeout: float = 10.0
     max_fetches: int = 32
-    ca_file: str | None = None
-    insecure: Iterable[str] = ()
+    tls: TlsPolicy = field(factory=TlsPolicy)
     indexes: Mapping[str, IndexRules] = field(factory=dict)
 
 
@@ -69,22 +74,28 @@ class _Place:
 
 
 class HttpUpstream:
-    """Fetches over HTTP/1.1. `reactor` provides time, TCP and a name resolver. Raises `ConfigError` (see `TlsPolicy`).
+    """Fetches over HTTP/1.1. `reactor` provides time, TCP and a name resolver.
 
     Files and pages take their places from pools of their own, so that a page never queues behind files.
     """
 
     def __init__(self, reactor: Any, settings: UpstreamSettings, observer: Observer) -> None:
         self._reactor = reactor
-        self._settings = settings
         self._observer = observer
-        self._policy = OriginPolicy(settings.indexes)
         self._breakers = Breakers(observer)
         self._slots = {is_file: FairSlots(settings.max_fetches) for is_file in (False, True)}
+        self.use(settings)
+
+    def use(self, settings: UpstreamSettings) -> None:
+        """Fetch so from now on. What is under way goes on as it began; connections that idle are not used again."""
+        self._settings = settings
+        for slots in self._slots.values():
+            slots.resize(settings.max_fetches)
+        self._policy = OriginPolicy(settings.indexes)
         self._private: dict[str, tuple[float, bool]] = {}
-        tls = TlsPolicy(settings.ca_file, settings.insecure)
+        self._told: dict[str, float] = {}
         times = (settings.connect_timeout, settings.read_timeout)
-        self._exchanger = Exchanger(reactor, tls, *times, kept=settings.max_fetches)
+        self._exchanger = Exchanger(self._reactor, *times, kept=settings.max_fetches)
 
     def is_down(self, url: str) -> bool:
         """See `interfaces.Upstream`."""
@@ -108,12 +119,20 @@ class HttpUpstream:
                 place.leave()
                 raise
         except UpstreamFailed as failure:
-            self._observer(FetchFailed(failure.url, failure.reason, request.file))
+            self._report(request, failure)
             raise
 
     async def close(self) -> None:
         """Close the idle connections."""
         await self._exchanger.close()
+
+    def _report(self, request: FetchRequest, failure: UpstreamFailed) -> None:
+        """Tell the observer. Credentials that fail do so with every request: that is told anew once a minute."""
+        refused, now = failure.status in REFUSALS, self._reactor.seconds()
+        repeated = refused and now - self._told.get(request.index, -TOLD_EVERY) < TOLD_EVERY
+        if refused and not repeated:
+            self._told[request.index] = now
+        self._observer(FetchFailed(failure.url, failure.reason, request.file, repeated))
 
     async def _follow(self, request: FetchRequest, rules: IndexRules, leave: Callable[[], None]) -> HttpFetched:
         """Ask, and ask where the answer sends us."""
@@ -122,6 +141,10 @@ class HttpUpstream:
         for _ in range(MAX_REDIRECTS + 1):
             secret = authorization(rules.credential, rules.url, url, request.named) if trusted else None
             response = await self._ask(request, rules, url, secret)
+            if response.code in REFUSALS - rules.absent_status and secret is not None:
+                self._discard(response)
+                problem = f"answered {response.code}: it does not take the credentials that are configured"
+                raise UpstreamFailed(problem, without_secrets(url), response.code)
             if response.code not in REDIRECTS:
                 return self._accept(request, url, response, self._reactor.seconds() - started, leave)
             self._discard(response)
@@ -135,7 +158,8 @@ class HttpUpstream:
         """One exchange with one origin, on its record with the breaker. Raises `UpstreamFailed`, also for 5xx, 429."""
         origin = origin_of(url)
         any_address = self._policy.trusted(origin) or await self._is_private(rules)
-        message = Message(request.method, url, _request_headers(request, secret), any_address)
+        tls = (rules.tls if rules.trusts(origin) else None) or self._settings.tls
+        message = Message(request.method, url, _request_headers(request, secret), any_address, tls)
         try:
             response = await self._exchanger.send(message)
             self._judge(url, response)

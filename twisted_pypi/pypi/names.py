@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 
 from packaging.version import InvalidVersion, Version
 
@@ -15,6 +16,7 @@ as each of its dashes may be the one before the version."""
 _SEPARATORS = re.compile(r"[-_.]+")
 # PEP 508 on the name as written allows just what PEP 503 normalises to this.
 _NORMAL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_PATTERN = re.compile(r"[a-z0-9*]+(?:-[a-z0-9*]+)*")
 
 _SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar.lzma", ".tar.lz", ".tbz", ".txz", ".tar")
 _BINARIES = (".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg")
@@ -46,6 +48,22 @@ def project_name(text: str) -> str:
             "and begin and end with a letter or digit (PEP 508)"
         )
     return name
+
+
+def route_pattern(text: str) -> str:
+    """A pattern of project names, normalised as names are; `*` stands for any characters.
+
+    Raises `ValueError` for what no name can match.
+    """
+    folded = _SEPARATORS.sub("-", text).lower()
+    if not _PATTERN.fullmatch(folded):
+        raise ValueError("a pattern is a project name that may hold *, as in acme-*")
+    return folded
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a normalised name is among those that a `route_pattern` means."""
+    return fnmatchcase(name, pattern)
 
 
 def stem_of(filename: str) -> str | None:

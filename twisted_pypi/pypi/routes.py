@@ -11,12 +11,12 @@ from urllib.parse import unquote, urlsplit
 from attrs import evolve, field, frozen
 
 from twisted_pypi import urls
-from twisted_pypi.errors import BadPath
+from twisted_pypi.errors import Absent, BadPath
 from twisted_pypi.model import Document, FileRoute, Form, PageBody, PageRoute, PageSource
 from twisted_pypi.pypi import api, listing, project
 from twisted_pypi.pypi.links import key_of_path, url_of
 from twisted_pypi.pypi.metadata import metadata_of_wheel
-from twisted_pypi.pypi.names import is_distribution, is_wheel, projects_of
+from twisted_pypi.pypi.names import is_distribution, is_wheel, matches, projects_of
 
 _SIMPLE = "application/vnd.pypi.simple"
 _INTEGRITY = "application/vnd.pypi.integrity.v1+json"
@@ -45,7 +45,8 @@ class IndexSpec(Protocol):
     """One index, as configured. `url` and `files_url` hold no credentials.
 
     `bound`: its pages may name files only at the origins of these two and at `file_hosts` ("host" or "host:port").
-    `ttl` and `not_found_ttl` are in seconds. `public`: paths at `files_url` carry digests.
+    `ttl` and `not_found_ttl` are in seconds. `public`: paths at `files_url` carry digests. `routes` are patterns
+    (`names.matches`) of the names that the index is for, none: for those that no other claims.
     """
 
     @property
@@ -66,6 +67,8 @@ class IndexSpec(Protocol):
     def absent_status(self) -> frozenset[int]: ...
     @property
     def public(self) -> bool: ...
+    @property
+    def routes(self) -> tuple[str, ...]: ...
 
 
 def origins_of(index: IndexSpec) -> frozenset[urls.Origin]:
@@ -77,6 +80,18 @@ def origins_of(index: IndexSpec) -> frozenset[urls.Origin]:
 def names_origin(index: IndexSpec, url: str) -> bool:
     """Whether the origin of `url` is one of the index's configured ones."""
     return urls.origin_of(url) in origins_of(index)
+
+
+def asked_for(indexes: tuple[IndexSpec, ...], name: str) -> tuple[IndexSpec, ...]:
+    """Which of the indexes are asked for a normalised name, in order: those that claim it, else those without routes.
+
+    Raises `Absent` if none is.
+    """
+    claiming = [index for index in indexes if any(matches(pattern, name) for pattern in index.routes)]
+    asked = tuple(claiming or [index for index in indexes if not index.routes])
+    if not asked:
+        raise Absent(f"{name}: no index is for such names")
+    return asked
 
 
 @frozen
@@ -103,11 +118,14 @@ class Routes:
         return self.indexes[-1]
 
     def project(self, name: str) -> PageRoute:
-        """The simple page of a project, by its normalised name: that of the first index that has it."""
+        """The simple page of a project, by its normalised name: that of the first index that has it.
+
+        Raises `Absent` if no index is for the name.
+        """
         return PageRoute(
             key=f"simple/{name}",
             name=name,
-            sources=tuple(self._project_source(index, name) for index in self.indexes),
+            sources=tuple(self._project_source(index, name) for index in asked_for(self.indexes, name)),
             forms=SIMPLE_FORMS,
             owner=name if len(self.indexes) > 1 else None,
             restrict=partial(project.restrict, self.packages),
@@ -124,11 +142,11 @@ class Routes:
         return PageRoute("simple/", "", (source,), SIMPLE_FORMS, max_body=LIST_LIMIT)
 
     def api(self, name: str, version: str = "") -> PageRoute:
-        """The JSON API's document of a project, or of one version (one raw path segment) of it."""
+        """The JSON API's document of a project, or of one version (one raw path segment) of it. Raises `Absent`."""
         path = f"pypi/{name}/{version}/json" if version else f"pypi/{name}/json"
         sources = tuple(
             self._source(index, _root(index) + path, "application/json", partial(api.interpret_api, self._short(index)))
-            for index in self.indexes
+            for index in asked_for(self.indexes, name)
         )
         return self._beside(PageRoute(path, name, sources, API_FORMS))
 
@@ -137,7 +155,8 @@ class Routes:
         path = f"integrity/{name}/{version}/{filename}/provenance"
         accept = f"{_INTEGRITY}, application/json;q=0.5"
         sources = tuple(
-            self._source(index, _root(index) + path, accept, api.interpret_integrity) for index in self.indexes
+            self._source(index, _root(index) + path, accept, api.interpret_integrity)
+            for index in asked_for(self.indexes, name)
         )
         return self._beside(PageRoute(path, name, sources, INTEGRITY_FORMS))
 
@@ -170,11 +189,17 @@ class Routes:
             index=self.default.name if short else None,
             indexes=(self.default.name,) if short else tuple(index.name for index in self.indexes),
             open=not ambiguous and (short or any(names_origin(index, url) for index in self.indexes)),
-            pages=self.project(projects[0]) if projects else None,
+            pages=self._page_of(projects),
             path_hashes=self._path_hashes(key, name),
             companion_of=key.removesuffix(_METADATA) if companion else None,
             derive=metadata_of_wheel if companion and is_wheel(name.removesuffix(_METADATA)) else None,
         )
+
+    def _page_of(self, projects: tuple[str, ...]) -> PageRoute | None:
+        try:
+            return self.project(projects[0]) if projects else None
+        except Absent:
+            return None
 
     def _path_hashes(self, key: str, name: str) -> dict[str, str]:
         """The digest in a path of the public index; it is that of the file itself, not of a companion."""

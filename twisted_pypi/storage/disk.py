@@ -42,6 +42,7 @@ class DiskStore:
     facts: Facts = field(init=False)
     _engine: Engine = field(init=False)
     _files: DiskFiles = field(init=False)
+    _pages: DiskPages = field(init=False)
     _evictor: Evictor = field(init=False)
     _reconciler: Reconciler = field(init=False)
     _lock: DirectoryLock | None = field(default=None, init=False)
@@ -51,7 +52,7 @@ class DiskStore:
         shared = (self.workers, self.catalogue_workers, self.clock, self.observer, self.limits)
         engine = self._engine = Engine(Tree(self.directory), catalogue, *shared)
         self.facts = facts = DiskFacts(engine)
-        self.pages = pages = DiskPages(engine, facts)
+        self.pages = self._pages = pages = DiskPages(engine, facts)
         self.files = self._files = DiskFiles(engine)
         self._evictor = Evictor(engine, {PAGE: pages, FILE: self._files})
         self._reconciler = Reconciler(engine, facts, self.pages)
@@ -87,6 +88,13 @@ class DiskStore:
         await self._engine.tasks.settle()
         await self.catalogue_workers.run(self._engine.catalogue.close)
         self._unlock()
+
+    def use(self, limits: Limits) -> None:
+        """Keep to other limits from now on."""
+        self.limits = self._engine.limits = limits
+        self._pages.resize()
+        if self._lock is not None:
+            self._evictor.check()
 
     def usage(self) -> tuple[int, int]:
         """(entries, bytes) stored now."""

@@ -54,6 +54,10 @@ class DiskPages:
     def __attrs_post_init__(self) -> None:
         self._bodies = Lru(self.engine.limits.memory, len)
 
+    def resize(self) -> None:
+        """The engine's limits are others now."""
+        self._bodies.resize(self.engine.limits.memory)
+
     def hot(self, key: str) -> StoredPage | None:
         """The page, if that can be told in memory alone."""
         page = self._hot.get(key)

@@ -47,6 +47,14 @@ class Lru(Generic[K, V]):
             return
         self._items[key] = value
         self.weight += weight
+        self._lighten()
+
+    def resize(self, limit: int) -> None:
+        """From now on the limit is another."""
+        self.limit = limit
+        self._lighten()
+
+    def _lighten(self) -> None:
         while self.weight > self.limit:
             _, dropped = self._items.popitem(last=False)
             self.weight -= self.weigh(dropped)

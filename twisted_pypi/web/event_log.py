@@ -55,6 +55,8 @@ class EventLog:
     def observe(self, event: events.Event) -> None:
         """Write one line. Text in it comes from outside: control characters are escaped."""
         level, line = _LINES.get(type(event), (None, ""))
+        if isinstance(event, events.FetchFailed) and event.repeated:
+            level = LogLevel.debug
         if level is None or level < self.level:
             return
         if not isinstance(event, events.RequestRefused) or self._names(event.client):
