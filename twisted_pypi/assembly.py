@@ -194,7 +194,7 @@ def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:
     Whoever asks there means this index, whatever names it is for elsewhere.
     """
     return tuple(
-        NamedMount(index.name, IndexMount((evolve(index, routes=()),), short_links=index is indexes[-1]))
+        NamedMount(index.name, IndexMount((evolve(index, routes=()),), index is indexes[-1], len(indexes) > 1))
         for index in indexes
         if index.name != index.url
     )

@@ -75,6 +75,13 @@ class UpstreamFailed(Exception):
 
 
 @define(slots=False)
+class LedAway(UpstreamFailed):
+    """A redirect out of the index, not followed: below `other`'s URL, the name of another index; "": to nobody's."""
+
+    other: str = ""
+
+
+@define(slots=False)
 class ConfigError(Exception):
     """An option that can't be used; the message names the option."""
 

@@ -77,7 +77,8 @@ class PageSource:
     """One upstream page that can answer a page route.
 
     `index` names the index: the owner of credentials, links and digests. `interpret` parses a 200's body in a worker
-    thread; it raises `ValueError` (with a reason for the log) for anything that is not such a page.
+    thread; it raises `ValueError` (with a reason for the log) for anything that is not such a page. `confined`: a
+    redirect away from the index's own origins is not followed, since other indexes may be asked for the same.
     """
 
     index: str
@@ -88,6 +89,7 @@ class PageSource:
     not_found_ttl: float
     interpret: Callable[[PageBody], Document]
     absent_status: frozenset[int] = frozenset({404, 410})
+    confined: bool = False
 
 
 @frozen
@@ -99,7 +101,7 @@ class PageRoute:
     re-reads the stored body `bodies[0]` and keeps only the files for which the callable, given their keys, answers
     True; None where a page needs no restriction. `withhold` makes the document not announce the companions of the
     files with these keys. `max_body` bounds the decoded upstream body. `follows` is the route whose page decides who
-    owns the name, before this one's sources are asked.
+    owns the name, before this one's sources are asked. `tells_index`: clients are told which index answered.
     """
 
     key: str
@@ -111,6 +113,7 @@ class PageRoute:
     withhold: Callable[[Document, frozenset[str]], Document] | None = None
     max_body: int = 64 << 20
     follows: PageRoute | None = None
+    tells_index: bool = False
 
     @property
     def bodies(self) -> tuple[str, ...]:
@@ -127,7 +130,8 @@ class FileRoute:
     others are refused. `pages` are the pages in which the file is looked for when it was asked for directly.
     `path_hashes` are digests that the path itself carries, to be used only where no page names the file.
     `companion_of` is the key of the file that this one accompanies (PEP 658: its `.metadata`); `derive` makes the
-    companion from that file, in a worker thread, and raises `ValueError` when it can't.
+    companion from that file, in a worker thread, and raises `ValueError` when it can't. `tells_index`: clients are
+    told of which index it is.
     """
 
     key: str
@@ -140,6 +144,7 @@ class FileRoute:
     path_hashes: Mapping[str, str] = field(factory=dict)
     companion_of: str | None = None
     derive: Callable[[BinaryIO], bytes] | None = None
+    tells_index: bool = False
 
 
 @frozen
@@ -158,7 +163,7 @@ class FetchRequest:
 
     `index` decides credentials and where the request may go. `named`: this index's page named this very URL. `headers`
     are further request headers (conditions, ranges). `client` is for fairness. `file`: takes one of the bounded
-    places for transfers (pages don't queue behind files).
+    places for transfers (pages don't queue behind files). `confined`: no redirect leads away from the index.
     """
 
     url: str
@@ -169,3 +174,4 @@ class FetchRequest:
     method: str = "GET"
     file: bool = False
     named: bool = False
+    confined: bool = False

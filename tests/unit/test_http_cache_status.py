@@ -37,6 +37,11 @@ from twisted_pypi.http.cache_status import MAX_PARENT, cache_status
             Provenance(CacheState.STALE, ttl=-1, upstream_seconds=1.0, detail='say "no"\\\r\né'),
             'pypicache; fwd=stale; ttl=-1; detail="say \\"no\\"\\\\???"',
         ),
+        (Provenance(CacheState.HIT, ttl=9, index="internal"), 'pypicache; hit; ttl=9; detail="internal"'),
+        (
+            Provenance(CacheState.STALE, ttl=-1, index="internal", detail="refused"),
+            'pypicache; hit; ttl=-1; detail="internal: refused"',
+        ),
         (Provenance(CacheState.BYPASS), "pypicache; fwd=bypass"),
         (Provenance(CacheState.HIT, parent="mirror; hit; ttl=5"), "mirror; hit; ttl=5, pypicache; hit"),
         (Provenance(CacheState.HIT, parent=" , "), "pypicache; hit"),

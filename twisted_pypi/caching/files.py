@@ -30,6 +30,7 @@ from twisted_pypi.model import FileRoute
 from twisted_pypi.records import StoredFile
 
 T = TypeVar("T")
+A = TypeVar("A", FileAnswer, FileAnswer | None)
 
 
 def _nothing(key: str) -> bool:
@@ -86,7 +87,7 @@ class CachedFiles:
         if file is None:
             return None
         self.observer(Decided(route.key, "serve", "stored"))
-        return await self._at_rest(file, asker, CacheState.HIT)
+        return _of(route, file.index, await self._at_rest(file, asker, CacheState.HIT))
 
     async def _agreed(self, route: FileRoute, file: StoredFile, asker: Asker) -> StoredFile | None:
         """The file, unless its index's page has come to announce another one.
@@ -143,6 +144,9 @@ class CachedFiles:
 
     async def _missing(self, route: FileRoute, asker: Asker) -> FileAnswer:
         known = await self.knowledge.of(route, asker.client)
+        return _of(route, known.index, await self._had(route, known, asker))
+
+    async def _had(self, route: FileRoute, known: Known, asker: Asker) -> FileAnswer:
         left = self._absent.left(route.key, self.clock.seconds())
         if left and not known.named:  # a page may have come to list it
             raise Absent(f"{route.name}: upstream has no such file", provenance=Provenance(CacheState.HIT, ttl=left))
@@ -259,6 +263,13 @@ class CachedFiles:
         if promised and isinstance(error, Absent):
             raise Unavailable(f"{route.name}: announced, but upstream does not have it") from error
         raise error
+
+
+def _of(route: FileRoute, index: str, answer: A) -> A:
+    """The answer, with the index's name where clients are told that."""
+    if answer is None or not route.tells_index or answer.provenance.index:
+        return answer
+    return evolve(answer, provenance=evolve(answer.provenance, index=index))
 
 
 def _told(route: FileRoute, error: Exception, seconds: float) -> CacheError:

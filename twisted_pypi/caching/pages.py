@@ -6,6 +6,7 @@ One request: what is stored (`_copy`) → `freshness.plan` → serve, or wait fo
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 from twisted.internet import defer
@@ -86,7 +87,7 @@ class CachedPages:
         if source is None or page is None:
             return None
         left = self._copy_of(source, page).ttl_left
-        return PageAnswer(page, Provenance(CacheState.HIT, ttl=left)) if left > 0 else None
+        return PageAnswer(page, _told(route, source.index, CacheState.HIT, ttl=left)) if left > 0 else None
 
     def ready_body(self, answer: PageAnswer, representation: Representation) -> bytes | None:
         """The body, if it is in memory."""
@@ -104,7 +105,7 @@ class CachedPages:
         if route.follows is not None:
             await self.answer(route.follows, Asker(asker.client))
         sources = await self._owners.candidates(route)
-        held = await self._held(sources)
+        held = await self._held(route, sources)
         plan = freshness.plan(held.copy if held else None, self._circumstances(route, held, asker))
         self.observer(Decided(route.key, plan.step.name.lower(), plan.reason))
         if plan.step is Step.REFUSE:
@@ -149,10 +150,16 @@ class CachedPages:
             self.observer(Decided(route.key, "absent", "upstream said so a moment ago"))
             raise _absence(route, Provenance(CacheState.HIT, ttl=left))
 
-    async def _held(self, sources: tuple[PageSource, ...]) -> _Held | None:
-        for source in sources:
+    async def _held(self, route: PageRoute, sources: tuple[PageSource, ...]) -> _Held | None:
+        """The copy to go by. While nobody owns the name, that of the first index alone, for it has to be asked first.
+
+        The others' may be there all the same: they are shown alone below their own names. Offline there is no asking.
+        """
+        for source in sources if self.policy.offline else sources[:1]:
             page = await self.store.pages.get(source.key)
             if page is not None:
+                if source is sources[0]:
+                    await self._owners.note(route, source)
                 return _Held(source, page, self._copy_of(source, page))
         return None
 
@@ -204,7 +211,9 @@ class CachedPages:
         if held is None and asked.page is not None and asked.outcome is not Outcome.NEW:
             held = self._hold(route, asked.page)  # it was stored between the look and the fetch
         verdict, state = freshness.settle(held.copy if held else None, asked.outcome)
-        how = Provenance(
+        how = _told(
+            route,
+            asked.index,
             state,
             collapsed=collapsed,
             stored=verdict is Verdict.NEW,
@@ -235,13 +244,13 @@ class CachedPages:
         asked = Asked(Outcome.ABSENT)
         for source in sources:
             copy = await self.store.pages.get(source.key)
-            asked = await self.refresher.ask(route, source, copy, client)
+            asked = evolve(await self.refresher.ask(route, source, copy, client), index=source.index)
             if asked.page is not None:
                 await self._owners.note(route, source)
             if asked.outcome is not Outcome.ABSENT:
                 break
         self._note_absence(route, sources, asked)
-        return asked
+        return asked if asked.outcome is not Outcome.ABSENT or len(sources) == 1 else evolve(asked, index="")
 
     def _note_absence(self, route: PageRoute, sources: tuple[PageSource, ...], asked: Asked) -> None:
         if asked.outcome is not Outcome.ABSENT:
@@ -259,7 +268,7 @@ class CachedPages:
         return _Held(source, page, self._copy_of(source, page))
 
     async def _serve(self, route: PageRoute, held: _Held, how: Provenance) -> PageAnswer:
-        how = evolve(how, ttl=held.copy.ttl_left)
+        how = evolve(how, ttl=held.copy.ttl_left, index=held.source.index if route.tells_index else "")
         if not self.policy.offline:
             return PageAnswer(held.page, how)
         return await restricted(route, held.page, how, self.store.pages, self.store.files, self.workers)
@@ -268,6 +277,11 @@ class CachedPages:
 def _question(route: PageRoute) -> str:
     """What a fetch and an absence are about: the page as these very sources have it, in this order."""
     return " ".join((route.key, *(f"{source.index} {source.key}" for source in route.sources)))
+
+
+def _told(route: PageRoute, index: str, state: CacheState, **more: Any) -> Provenance:
+    """How an answer came about, with the index's name where clients are told that."""
+    return Provenance(state, index=index if route.tells_index else "", **more)
 
 
 def _absence(route: PageRoute, how: Provenance) -> Absent:

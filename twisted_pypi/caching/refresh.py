@@ -11,7 +11,7 @@ from typing import BinaryIO
 from attrs import define, evolve, field, frozen
 
 from twisted_pypi.caching.withheld import Withheld
-from twisted_pypi.errors import UpstreamFailed
+from twisted_pypi.errors import LedAway, UpstreamFailed
 from twisted_pypi.events import FetchFailed, PageRegressed, PageRejected, StoreTrouble
 from twisted_pypi.fetching.body import read_decoded
 from twisted_pypi.fetching.pace import PacedBody
@@ -26,7 +26,7 @@ VERSION_HEADER = "x-pypi-last-serial"
 
 @frozen
 class Asked:
-    """What came of asking one source. `page` is the stored page for NEW, NOT_MODIFIED and OLDER."""
+    """What came of asking. `page` is the stored page for NEW, NOT_MODIFIED and OLDER; `index` who said it."""
 
     outcome: Outcome
     page: StoredPage | None = None
@@ -34,6 +34,7 @@ class Asked:
     seconds: float | None = None
     failure: UpstreamFailed | None = None
     parent: str = ""
+    index: str = ""
 
 
 @define
@@ -53,9 +54,12 @@ class Refresher:
         """One source's answer, stored if it is a page. `copy` is what is stored for this very source."""
         withheld = await self._withheld(route, source)
         conditions = _conditions(copy) if copy is not None and _still_right(copy, source, withheld) else {}
-        request = FetchRequest(source.url, source.index, source.accept, conditions, client)
+        request = FetchRequest(source.url, source.index, source.accept, conditions, client, confined=source.confined)
         try:
             fetched = await self.upstream.fetch(request)
+        except LedAway as away:
+            lacks = away.other or away.status in source.absent_status
+            return Asked(Outcome.ABSENT if lacks else Outcome.FAILED, status=away.status, failure=away)
         except UpstreamFailed as failure:
             return Asked(Outcome.FAILED, status=failure.status, failure=failure)
         try:

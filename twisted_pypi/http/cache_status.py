@@ -44,7 +44,8 @@ def _parameters(provenance: Provenance) -> list[str]:
     if forwarded:
         parameters += ["collapsed"] if provenance.collapsed else []
         parameters += ["stored"] if provenance.stored else []
-    return parameters + ([f"detail={_string(provenance.detail)}"] if provenance.detail else [])
+    detail = ": ".join(filter(None, (provenance.index, provenance.detail)))
+    return parameters + ([f"detail={_string(detail)}"] if detail else [])
 
 
 def _forwarded(provenance: Provenance) -> str:

@@ -26,17 +26,19 @@ _REMEMBERED = 2048
 class IndexMount:
     """`interfaces.Mount` for indexes in asking order, of which the last is the default.
 
-    `short_links` is False for a mount that shows an extra index alone (see `Routes`).
+    `short_links` is False for a mount that shows an extra index alone, `among_others` True for one that shows any of
+    several alone (see `Routes`).
     """
 
     indexes: tuple[IndexSpec, ...]
     short_links: bool = True
+    among_others: bool = False
     _routes: Routes = field(init=False, repr=False, eq=False)
     _remembered: Callable[[str], Route] = field(init=False, repr=False, eq=False)
 
     @_routes.default
     def _make_routes(self) -> Routes:
-        return Routes(self.indexes, self.short_links)
+        return Routes(self.indexes, self.short_links, self.among_others)
 
     @_remembered.default
     def _remember(self) -> Callable[[str], Route]:

@@ -100,17 +100,24 @@ class Routes:
 
     `packages` is the URL that `packages/` stands for, with its final slash. A page is stored once for all mounts that
     show its index, so its links have to be right in all of them: `short_links` (links to `packages/`) must be the same
-    for an index wherever it is the default, and False for one that is an extra index elsewhere.
+    for an index wherever it is the default, and False for one that is an extra index elsewhere. `among_others`: further
+    indexes are served elsewhere, so that what an index redirects to may be one of those.
     """
 
     indexes: tuple[IndexSpec, ...]
     short_links: bool = True
+    among_others: bool = False
     packages: str = field(init=False)
 
     @packages.default
     def _packages(self) -> str:
         files_url = urls.resolve(self.default.files_url, "") or self.default.files_url
         return f"{files_url.rstrip('/')}/packages/"
+
+    @property
+    def several(self) -> bool:
+        """Whether an index is one of several, here or elsewhere."""
+        return self.among_others or len(self.indexes) > 1
 
     @property
     def default(self) -> IndexSpec:
@@ -130,6 +137,7 @@ class Routes:
             owner=name if len(self.indexes) > 1 else None,
             restrict=partial(project.restrict, self.packages),
             withhold=project.withhold,
+            tells_index=self.several,
         )
 
     def _project_source(self, index: IndexSpec, name: str) -> PageSource:
@@ -163,8 +171,8 @@ class Routes:
     def _beside(self, route: PageRoute) -> PageRoute:
         """A document beside a project's page: of the index that owns the name, no other hears of it."""
         if len(self.indexes) == 1:
-            return route
-        return evolve(route, owner=route.name, follows=self.project(route.name))
+            return evolve(route, tells_index=self.several)
+        return evolve(route, owner=route.name, follows=self.project(route.name), tells_index=True)
 
     def _short(self, index: IndexSpec) -> str:
         """What `packages/` stands for in links of the index's pages, "" if they have none such.
@@ -193,6 +201,7 @@ class Routes:
             path_hashes=self._path_hashes(key, name),
             companion_of=key.removesuffix(_METADATA) if companion else None,
             derive=metadata_of_wheel if companion and is_wheel(name.removesuffix(_METADATA)) else None,
+            tells_index=self.several,
         )
 
     def _page_of(self, projects: tuple[str, ...]) -> PageRoute | None:
@@ -222,6 +231,7 @@ class Routes:
             not_found_ttl=index.not_found_ttl,
             interpret=interpret,
             absent_status=index.absent_status,
+            confined=self.several,
         )
 
 
