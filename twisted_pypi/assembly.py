@@ -21,6 +21,7 @@ from twisted.logger import LogLevel
 
 from twisted_pypi import __version__
 from twisted_pypi.caching.companion import Companions
+from twisted_pypi.caching.expired import RenewingUpstream
 from twisted_pypi.caching.files import CachedFiles
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import CachedPages, PagePolicy
@@ -92,7 +93,7 @@ class Parts:
         self.store.use(_limits(settings))
         self.pages.use(_page_policy(settings))
         self.files.use(settings.offline, settings.not_found_ttl)
-        self.knowledge.permits = mount.permits
+        self.knowledge.permits, self.knowledge.page_of = mount.permits, mount.page_of
         self.log.level = _log_level(settings)
         self.site.resource = resource
 
@@ -111,7 +112,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     mount = IndexMount(settings.indexes)
     ground = _Ground(reactor, settings, observer, parsing, store, upstream)
     pages = ground.pages()
-    knowledge = Knowledge(store.facts, pages, mount.permits)
+    knowledge = Knowledge(store.facts, pages, mount.permits, mount.page_of)
     files = ground.files(knowledge)
     readiness = Readiness()
     status = Figures(store, metrics, reactor.seconds(), reactor).now
@@ -170,7 +171,7 @@ class _Ground:
         return CachedFiles(
             store,
             knowledge,
-            Transfers(self.upstream, store, spoiled, reactor, knowledge.remember),
+            Transfers(RenewingUpstream(self.upstream, knowledge), store, spoiled, reactor, knowledge.remember),
             Companions(store, self.parsing),
             self.observer,
             reactor,

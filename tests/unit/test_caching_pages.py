@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pypi.answers import Asker, CacheState
 from twisted_pypi.caching.pages import BUDGET, CachedPages, PagePolicy
-from twisted_pypi.caching.refresh import Refresher
+from twisted_pypi.caching.refresh import STALE_TTL, Refresher
 from twisted_pypi.caching.withheld import WITHHELD, Withheld
 from twisted_pypi.errors import Absent, LedAway, Unavailable, UpstreamFailed
 from twisted_pypi.events import FetchFailed, OwnerAbsent, PageRegressed, PageRejected
@@ -297,6 +297,31 @@ class OtherSettings(PagesCase):
         again = self.ask()
         self.upstream.answer(answer(200, b"one"))
         self.assert_answer(again, CacheState.MISS, b"one")
+
+
+class ParentCaches(PagesCase):
+    STALE = "parent; hit; ttl=-600"
+
+    def test_what_another_cache_had_stale_is_soon_asked_for_again(self) -> None:
+        self.cached(b"old", cache_status=self.STALE)
+        self.clock.advance(STALE_TTL - 1)
+        self.assert_answer(self.ask(), CacheState.HIT, b"old")
+        self.clock.advance(1)
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"new", cache_status="parent; hit; ttl=20"))
+        self.assert_answer(asked, CacheState.EXPIRED, b"new")
+        self.clock.advance(TTL - 1)
+        self.assert_answer(self.ask(), CacheState.HIT, b"new")
+
+    def test_its_304_confirms_no_longer_than_that(self) -> None:
+        self.cached(b"one", etag='"1"')
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.upstream.answer(answer(304, cache_status=self.STALE))
+        self.assert_answer(asked, CacheState.REVALIDATED, b"one")
+        self.clock.advance(STALE_TTL)
+        self.ask()
+        self.assertEqual(len(self.upstream.requests), 3)
 
 
 class Insisting(PagesCase):

@@ -197,7 +197,8 @@ class CachedFiles:
             return None
         first, last, whole = part
         seconds = self.clock.seconds() - begun
-        how = Provenance(CacheState.BYPASS, upstream_status=206, upstream_seconds=seconds)
+        parent = fetched.headers.get("cache-status", "")
+        how = Provenance(CacheState.BYPASS, upstream_status=206, upstream_seconds=seconds, parent=parent)
         source = self.transfers.relay_part(fetched, known, last - first + 1)
         return FileAnswer(whole, known.sha256, source, how, (first, last))
 
@@ -219,7 +220,7 @@ class CachedFiles:
     async def _follow(
         self, route: FileRoute, known: Known, asker: Asker, opened: Opened, collapsed: bool, begun: float
     ) -> FileAnswer:
-        seconds = self.clock.seconds() - begun
+        seconds, parent = self.clock.seconds() - begun, opened.fetched.headers.get("cache-status", "")
         joined = opened.transfer.join() if opened.transfer is not None else None
         size = known.size if opened.length is None else opened.length
         held_back = size is not None and size <= HOLD_BACK
@@ -232,6 +233,7 @@ class CachedFiles:
                 stored=True,
                 upstream_status=opened.fetched.status,
                 upstream_seconds=seconds,
+                parent=parent,
             )
             return FileAnswer(opened.length, opened.sha256, joined, how)
         if opened.transfer is not None and opened.transfer.unstored is None:
@@ -244,7 +246,8 @@ class CachedFiles:
             relay = self.transfers.relay(fetched, known, asker.client)
         if held_back:
             await settle(relay, self.clock)
-        how = Provenance(CacheState.MISS, upstream_status=opened.fetched.status, upstream_seconds=seconds)
+        status = opened.fetched.status
+        how = Provenance(CacheState.MISS, upstream_status=status, upstream_seconds=seconds, parent=parent)
         return FileAnswer(relay.length, opened.sha256, relay, how)
 
     async def _made(self, route: FileRoute, known: Known, asker: Asker, error: Absent | UpstreamFailed) -> FileAnswer:

@@ -15,6 +15,7 @@ from twisted_pypi.errors import LedAway, UpstreamFailed
 from twisted_pypi.events import FetchFailed, PageRegressed, PageRejected, StoreTrouble
 from twisted_pypi.fetching.body import read_decoded
 from twisted_pypi.fetching.pace import PacedBody
+from twisted_pypi.http.cache_status import is_stale
 from twisted_pypi.http.freshness import Outcome, believes
 from twisted_pypi.interfaces import Fetched, Observer, PageStore, Upstream, Workers
 from twisted_pypi.model import Document, FetchRequest, PageBody, PageRoute, PageSource
@@ -22,6 +23,9 @@ from twisted_pypi.records import PageMeta, StoredPage
 from twisted_pypi.urls import without_secrets
 
 VERSION_HEADER = "x-pypi-last-serial"
+
+STALE_TTL = 10.0
+"""Seconds for which a page counts as fresh that another cache had but stale: its upstream may be back by then."""
 
 
 @frozen
@@ -50,10 +54,16 @@ class Refresher:
     withheld: Withheld | None = None
     _regressed: dict[str, float] = field(factory=dict, init=False)
 
-    async def ask(self, route: PageRoute, source: PageSource, copy: StoredPage | None, client: str) -> Asked:
-        """One source's answer, stored if it is a page. `copy` is what is stored for this very source."""
+    async def ask(
+        self, route: PageRoute, source: PageSource, copy: StoredPage | None, client: str, anew: bool = False
+    ) -> Asked:
+        """One source's answer, stored if it is a page.
+
+        `copy` is what is stored for this very source; `anew`: that it is unchanged would not do.
+        """
         withheld = await self._withheld(route, source)
-        conditions = _conditions(copy) if copy is not None and _still_right(copy, source, withheld) else {}
+        usable = copy is not None and not anew and _still_right(copy, source, withheld)
+        conditions = _conditions(copy) if copy is not None and usable else {}
         request = FetchRequest(source.url, source.index, source.accept, conditions, client, confined=source.confined)
         try:
             fetched = await self.upstream.fetch(request)
@@ -100,7 +110,7 @@ class Refresher:
             return Asked(outcome, page, 200, fetched.seconds, parent=parent)
         fetched.body.abandon()
         if fetched.status == 304 and asked_about is not None:
-            page = await self.store.confirm(asked_about, self.now())
+            page = await self.store.confirm(asked_about, self._validated(source, fetched))
             return Asked(Outcome.NOT_MODIFIED, page, 304, fetched.seconds, parent=parent)
         if fetched.status in source.absent_status:
             return Asked(Outcome.ABSENT, None, fetched.status, fetched.seconds, parent=parent)
@@ -155,8 +165,12 @@ class Refresher:
             etag=fetched.headers.get("etag", ""),
             last_modified=fetched.headers.get("last-modified", ""),
             version=version,
-            fetched_at=self.now(),
+            fetched_at=self._validated(source, fetched),
         )
+
+    def _validated(self, source: PageSource, fetched: Fetched) -> float:
+        """As of when the page counts as confirmed: now, unless who sent it could not ask itself."""
+        return self.now() - (max(0.0, source.ttl - STALE_TTL) if is_stale(fetched.headers) else 0.0)
 
     def _believes(self, ours: PageMeta, theirs: PageMeta) -> bool:
         """Whether `theirs` may replace `ours`: a mirror that lags behind must not take releases away again."""

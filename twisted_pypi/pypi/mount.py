@@ -67,6 +67,10 @@ class IndexMount:
         named = [spec for spec in self.indexes if spec.name == index]
         return any(not spec.bound or names_origin(spec, url) for spec in named)
 
+    def page_of(self, index: str, url: str) -> PageRoute | None:
+        """The page of the index that would name the file at `url`, as far as its name tells."""
+        return self._routes.page_of(index, url)
+
     def _checked(self, path: str) -> Route:
         if not _RAW_PATH.fullmatch(path):
             raise BadPath("the path is not one that HTTP allows")

@@ -129,12 +129,21 @@ class Routes:
 
         Raises `Absent` if no index is for the name.
         """
+        route = self._project(name, asked_for(self.indexes, name))
+        return evolve(route, owner=name) if len(self.indexes) > 1 else route
+
+    def page_of(self, index: str, url: str) -> PageRoute | None:
+        """The project page of this index alone that would name the file at `url`; None if its name tells no project."""
+        asked = tuple(spec for spec in self.indexes if spec.name == index)
+        names = projects_of(unquote(urlsplit(url).path.rpartition("/")[2]))
+        return evolve(self._project(names[0], asked), key=f"{index} {names[0]}") if asked and names else None
+
+    def _project(self, name: str, indexes: tuple[IndexSpec, ...]) -> PageRoute:
         return PageRoute(
             key=f"simple/{name}",
             name=name,
-            sources=tuple(self._project_source(index, name) for index in asked_for(self.indexes, name)),
+            sources=tuple(self._project_source(index, name) for index in indexes),
             forms=SIMPLE_FORMS,
-            owner=name if len(self.indexes) > 1 else None,
             restrict=partial(project.restrict, self.packages),
             withhold=project.withhold,
             tells_index=self.several,
