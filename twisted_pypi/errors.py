@@ -44,10 +44,11 @@ class Forbidden(CacheError):
 class Unavailable(CacheError):
     """Upstream can't be had and no copy is at hand: 503.
 
-    `retry_after` is in seconds; None (offline) sends no `Retry-After`.
+    `retry_after` is in seconds; None (offline) sends no `Retry-After`. `late`: upstream is being waited for still.
     """
 
     retry_after: int | None = 2
+    late: bool = False
 
 
 @define(slots=False)

@@ -102,6 +102,10 @@ class PageRoute:
     True; None where a page needs no restriction. `withhold` makes the document not announce the companions of the
     files with these keys. `max_body` bounds the decoded upstream body. `follows` is the route whose page decides who
     owns the name, before this one's sources are asked. `tells_index`: clients are told which index answered.
+
+    A route with `parts` is the union of their pages, which are asked for and kept each on its own: `merge` makes it of
+    the stored `bodies[0]` of those that are there, by the name of their index, and `recipe` names what else decides
+    what comes of it. Its own `key` is where the union is stored; `sources` are those of all parts.
     """
 
     key: str
@@ -114,6 +118,9 @@ class PageRoute:
     max_body: int = 64 << 20
     follows: PageRoute | None = None
     tells_index: bool = False
+    parts: tuple[PageRoute, ...] = ()
+    merge: Callable[[Mapping[str, BinaryIO]], Document] | None = None
+    recipe: str = ""
 
     @property
     def bodies(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.offline import restricted
 from twisted_pypi.caching.owners import Owners
 from twisted_pypi.caching.refresh import Asked, Refresher
+from twisted_pypi.caching.unions import Unions
 from twisted_pypi.events import Decided, OwnerAbsent
 from twisted_pypi.fetching.singleflight import Singleflight
 from twisted_pypi.http import freshness
@@ -66,14 +67,17 @@ class CachedPages:
     _absent: Expiring = field(factory=Expiring, init=False)
     _insisted: Expiring = field(factory=Expiring, init=False)
     _owners: Owners = field(init=False)
+    _unions: Unions = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._owners = Owners(self.store.facts)
+        self._unions = Unions(self.store.pages, self.workers, self.clock, self.answer, BUDGET)
 
     def use(self, policy: PagePolicy) -> None:
         """Keep pages so from now on. What was absent may not be so for the indexes that are asked now."""
         self.policy = policy
         self._absent.clear()
+        self._unions.forget_failures()
 
     # -- what `web` calls ----------------------------------------------------------------------------------------
 
@@ -81,6 +85,8 @@ class CachedPages:
         """A fresh page that is in memory. No Deferred, no thread, no SQL."""
         if asker.no_cache or self.policy.offline or route.follows is not None:
             return None
+        if route.parts:
+            return self._unions.ready(route, [self.ready(part, asker) for part in route.parts])
         source = self._owners.only(route)
         page = self.store.pages.hot(source.key) if source is not None else None
         if source is None or page is None:
@@ -100,6 +106,8 @@ class CachedPages:
 
     async def answer(self, route: PageRoute, asker: Asker) -> PageAnswer:
         """The page, as `freshness` decides. Raises `Absent` or `Unavailable`."""
+        if route.parts:
+            return await self._unions.answer(route, asker)
         self._refuse_absent(route, asker)
         if route.follows is not None:
             await self.answer(route.follows, Asker(asker.client))
@@ -116,6 +124,9 @@ class CachedPages:
 
     async def expire(self, route: PageRoute) -> int:
         """Make the stored pages stale (how many), and forget who owns the name and that it was absent."""
+        if route.parts:
+            self._unions.forget_failures()
+            return sum([await self.expire(part) for part in route.parts])
         self._absent.discard(wording.question(route))
         await self._owners.forget(route)
         count = 0
@@ -149,6 +160,7 @@ class CachedPages:
     def stop(self) -> None:
         """Give up the fetches under way."""
         self._flights.cancel_all()
+        self._unions.stop()
 
     # -- what is stored ------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def unavailable(route: PageRoute, asked: Asked, how: Provenance) -> Unavailable:
     """Upstream can't be had."""
     what = route.name or route.key
     if asked.failure is None:
-        return Unavailable(f"{what}: upstream did not answer in time", provenance=how)
+        return Unavailable(f"{what}: upstream did not answer in time", late=True, provenance=how)
     problem = f"{what}: upstream failed: {asked.failure.reason}"
     return Unavailable(problem, retry_after=asked.failure.retry_in, provenance=how)
 

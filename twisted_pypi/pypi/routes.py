@@ -36,6 +36,9 @@ SIMPLE_ACCEPT = f"{_SIMPLE}.v1+json, {_SIMPLE}.v1+html;q=0.2, text/html;q=0.1"
 LIST_LIMIT = 1 << 30
 """The largest project list that is read, in bytes."""
 
+UNION = "https://union.invalid/simple/"
+"""The key of the union of several project lists: no index can have it (RFC 2606)."""
+
 _METADATA = ".metadata"
 # The public index names a file's directory after its BLAKE2b-256 digest.
 _BLAKE2 = re.compile(r"packages/([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{60})/[^/]+")
@@ -154,9 +157,30 @@ class Routes:
         return self._source(index, url, SIMPLE_ACCEPT, partial(project.interpret, self._short(index), name))
 
     def listing(self) -> PageRoute:
-        """The project list, of the default index."""
-        source = self._source(self.default, _below(self.default.url), SIMPLE_ACCEPT, listing.interpret)
-        return PageRoute("simple/", "", (source,), SIMPLE_FORMS, max_body=LIST_LIMIT)
+        """The project list: of several indexes the union, with each name from those that are asked for it."""
+        parts = tuple(self._list_of(index) for index in self.indexes)
+        if len(parts) == 1:
+            return parts[0]
+        return PageRoute(
+            key=UNION,
+            name="",
+            sources=tuple(source for part in parts for source in part.sources),
+            forms=SIMPLE_FORMS,
+            parts=parts,
+            merge=partial(listing.union, self._shows),
+            recipe=repr([(index.name, index.routes) for index in self.indexes]),
+        )
+
+    def _list_of(self, index: IndexSpec) -> PageRoute:
+        source = self._source(index, _below(index.url), SIMPLE_ACCEPT, listing.interpret)
+        return PageRoute("simple/", "", (source,), SIMPLE_FORMS, max_body=LIST_LIMIT, tells_index=self.several)
+
+    def _shows(self, index: str, name: str) -> bool:
+        """Whether the index is asked for the name, so that its having it counts."""
+        try:
+            return any(index == spec.name for spec in asked_for(self.indexes, name))
+        except Absent:
+            return False
 
     def api(self, name: str, version: str = "") -> PageRoute:
         """The JSON API's document of a project, or of one version (one raw path segment) of it. Raises `Absent`."""
