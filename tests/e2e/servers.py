@@ -72,12 +72,8 @@ def running(directory: Path, url: str, *command: str, **environment: str) -> Ite
         wait_for(f"{command[0]} answers", answers)
         yield url
     finally:
-        process.terminate()
-        try:
-            process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()  # it has nothing to save, and devpi takes its time
+        process.wait(DEADLINE)
 
 
 @contextmanager

@@ -23,14 +23,29 @@ def part(index: str) -> PageRoute:
     return PageRoute("list", "", (source(index, "list"),), (PLAIN,))
 
 
+class GatedWorkers(InlineWorkers):
+    """Lets nothing be merged before the gate opens."""
+
+    gate: Deferred | None = None
+
+    def run(self, work, *args):
+        if self.gate is None or getattr(work, "__name__", "") != "merge":
+            return super().run(work, *args)
+        waiting: Deferred = Deferred()
+        self.gate.chainDeferred(waiting)
+        return waiting.addCallback(lambda _: work(*args))
+
+
 class UnionsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.upstream = FakeUpstream()
-        self.store, workers = MemoryStore(), InlineWorkers()
-        refresher = Refresher(self.upstream, self.store.pages, workers, lambda event: None, self.clock.seconds, scratch)
-        self.pages = CachedPages(self.store, self.upstream, refresher, workers, lambda event: None, self.clock)
+        self.store, self.workers = MemoryStore(), GatedWorkers()
+        refresher = Refresher(
+            self.upstream, self.store.pages, self.workers, lambda event: None, self.clock.seconds, scratch
+        )
+        self.pages = CachedPages(self.store, self.upstream, refresher, self.workers, lambda event: None, self.clock)
         self.made = 0
         parts = (part("extra"), part("main"))
         sources = tuple(each.sources[0] for each in parts)
@@ -96,6 +111,32 @@ class Unions(UnionsCase):
         self.route = evolve(self.route, recipe="other")
         self.assert_answer(self.ask(), CacheState.HIT, b"a+b")
         self.assertEqual(self.made, 2)
+
+    def test_the_old_one_serves_while_a_new_one_is_made(self) -> None:
+        self.cached()
+        self.clock.advance(TTL)
+        self.workers.gate = Deferred()
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"a"))
+        self.upstream.answer(answer(200, b"c"))
+        self.assertNoResult(asked)
+        self.clock.advance(1)
+        answered = self.assert_answer(asked, CacheState.UPDATING, b"a+b")
+        self.assertEqual(answered.provenance.ttl, 0)
+        late = self.ask()
+        self.workers.gate.callback(None)
+        self.assert_answer(late, CacheState.HIT, b"a+c")
+        self.assertEqual(self.made, 2)
+
+    def test_but_not_one_of_another_recipe(self) -> None:
+        self.cached()
+        self.route = evolve(self.route, recipe="other")
+        self.workers.gate = Deferred()
+        asked = self.ask()
+        self.clock.advance(BUDGET)
+        self.failureResultOf(asked, Unavailable)
+        self.workers.gate.callback(None)
+        self.assert_answer(self.ask(), CacheState.HIT, b"a+b")
 
     def test_a_stale_part_serves_as_it_is(self) -> None:
         self.cached()

@@ -71,13 +71,13 @@ class CachedPages:
 
     def __attrs_post_init__(self) -> None:
         self._owners = Owners(self.store.facts)
-        self._unions = Unions(self.store.pages, self.workers, self.clock, self.answer, BUDGET)
+        self._unions = Unions(self.store.pages, self.workers, self.clock, self.answer, BUDGET, self.policy.stale_wait)
 
     def use(self, policy: PagePolicy) -> None:
         """Keep pages so from now on. What was absent may not be so for the indexes that are asked now."""
         self.policy = policy
         self._absent.clear()
-        self._unions.forget_failures()
+        self._unions.use(policy.stale_wait)
 
     # -- what `web` calls ----------------------------------------------------------------------------------------
 

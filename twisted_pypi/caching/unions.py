@@ -2,7 +2,8 @@
 
 Laws: it is made anew when a part has changed, and then once for all who wait; a part that is stale serves as it is; one
 that can't be had is left out, which `Cache-Status` says, and is asked for again after `PATIENCE`; only the last one
-(the default index) is waited for when it is slow, since a list without it is of little use.
+(the default index) is waited for when it is slow, since a list without it is of little use; while a new one is made the
+old one serves.
 """
 
 from __future__ import annotations
@@ -45,13 +46,17 @@ Part = PageAnswer | CacheError
 
 @define
 class Unions:
-    """Answers routes with `parts`. `ask` answers one part; `budget` is for the whole, in seconds."""
+    """Answers routes with `parts`. `ask` answers one part.
+
+    In seconds, `budget` is for the whole, and `stale_wait` for making it where there is an old one.
+    """
 
     store: PageStore
     workers: Workers
     clock: IReactorTime
     ask: Callable[[PageRoute, Asker], Awaitable[PageAnswer]]
     budget: float
+    stale_wait: float
     _making: Singleflight[StoredPage] = field(factory=Singleflight, init=False)
     _failed: Expiring = field(factory=Expiring, init=False)
 
@@ -72,18 +77,27 @@ class Unions:
             raise _failure(parts)
         identity = _identity(route, found)
         page = await self.store.get(route.key)
-        if page is None or page.meta.etag != identity:
-            making = self._making.do(identity, partial(self._make, route, found, identity))
-            making.addTimeout(max(1.0, self.budget - (self.clock.seconds() - begun)), self.clock)
-            try:
-                page = await making
-            except (defer.TimeoutError, LookupError) as error:
+        if page is not None and page.meta.etag == identity:
+            return PageAnswer(page, self._provenance(route, parts))
+        making = self._making.do(identity, partial(self._make, route, found, identity))
+        old = page if page is not None and page.meta.etag.startswith(_recipe(route)) else None
+        left = max(1.0, self.budget - (self.clock.seconds() - begun)) if old is None else self.stale_wait
+        making.addTimeout(left, self.clock)
+        try:
+            return PageAnswer(await making, self._provenance(route, parts))
+        except (defer.TimeoutError, LookupError) as error:
+            if old is None:
                 raise Unavailable("the project list is being made", provenance=Provenance(CacheState.MISS)) from error
-        return PageAnswer(page, self._provenance(route, parts))
+            return PageAnswer(old, evolve(self._provenance(route, parts), state=CacheState.UPDATING, ttl=0.0))
 
     def forget_failures(self) -> None:
         """Ask for all parts again."""
         self._failed.clear()
+
+    def use(self, stale_wait: float) -> None:
+        """Wait so long from now on. What failed may not do so with the indexes that are asked now."""
+        self.stale_wait = stale_wait
+        self.forget_failures()
 
     def stop(self) -> None:
         """Give up what is being made."""
@@ -147,9 +161,13 @@ class Unions:
 
 
 def _identity(route: PageRoute, found: Sequence[PageAnswer]) -> str:
-    """What the union is made of."""
+    """What the union is made of, beginning with how."""
     bodies = [(part.page.meta.index, part.page.representations[route.bodies[0], "identity"].digest) for part in found]
-    return hashlib.sha256(repr((route.recipe, bodies)).encode()).hexdigest()
+    return _recipe(route) + hashlib.sha256(repr(bodies).encode()).hexdigest()
+
+
+def _recipe(route: PageRoute) -> str:
+    return f"{hashlib.sha256(route.recipe.encode()).hexdigest()[:16]}-"
 
 
 def _failure(parts: Sequence[Part]) -> CacheError:
