@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e.clients import Download, ask, links
+from e2e.content import JSON_TYPE
 from e2e.daemon import Daemon, Start
 from e2e.faults import hang
 from e2e.packages import wheel
@@ -104,3 +105,23 @@ def test_a_secret_that_was_replaced(
     secret.write_text("new")
     reload(daemon, config, config.read_text())
     assert ask(daemon, "/simple/lib/").status == 200
+
+
+def test_the_list_is_the_union_with_what_is_added(
+    daemon: Daemon, config: Path, upstream: Upstream, other_upstream: Upstream
+) -> None:
+    def listed() -> list[str]:
+        page = ask(daemon, "/simple/", Accept=JSON_TYPE).json()
+        return sorted(project["name"] for project in page["projects"])
+
+    upstream.project("lib", [])
+    other_upstream.project("acme", [])
+    other_upstream.project("other", [])
+    assert listed() == ["lib"]
+    table = INTERNAL.format(other_upstream.index_url)
+    reload(daemon, config, table)
+    assert listed() == ["acme", "lib", "other"]
+    reload(daemon, config, f'{table}routes = ["acme"]\n')
+    assert listed() == ["acme", "lib"]
+    reload(daemon, config, "")
+    assert listed() == ["lib"]
