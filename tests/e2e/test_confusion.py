@@ -55,13 +55,12 @@ def test_a_whole_life(upstream: Upstream, other_upstream: Upstream, daemon: Daem
     other_upstream.fault(PAGE, latency(2))
     assert got(daemon, installer, "slow") == mine
     other_upstream.heal()
-    for name, fault in TROUBLE.items():
+    for fault in TROUBLE.values():
         other_upstream.fault(PAGE, fault)
-        assert got(daemon, installer, name) == mine
+        assert list(links(daemon, "acme")) == ["acme-1.0-py3-none-any.whl"]
         assert "internal" in ask(daemon, PAGE).headers["cache-status"]
         other_upstream.heal()
     with other_upstream.down():
-        assert got(daemon, installer, "down") == mine
         daemon.restart()
         assert got(daemon, installer, "down, after a restart") == mine
     other_upstream.withdraw("acme")
