@@ -69,7 +69,7 @@ def running(directory: Path, url: str, *command: str, **environment: str) -> Ite
             except OSError:
                 return False
 
-        wait_for(f"{command[0]} answers", answers)
+        wait_for(f"{command[0]} answers", answers, 3 * DEADLINE)
         yield url
     finally:
         process.kill()  # it has nothing to save, and devpi takes its time
