@@ -47,7 +47,8 @@ class Provenance:
 
     `ttl` is the freshness left (negative when stale), None when it doesn't apply. `collapsed`: another request's
     fetch was shared. `upstream_seconds` is how long this request waited for upstream. `parent` is the `Cache-Status`
-    that upstream sent, to be passed on before ours.
+    that upstream sent, to be passed on before ours. `index` is the name of the index whose answer it is, "" where that
+    is not told.
     """
 
     state: CacheState
@@ -58,6 +59,7 @@ class Provenance:
     upstream_seconds: float | None = None
     detail: str = ""
     parent: str = ""
+    index: str = ""
 
 
 @frozen

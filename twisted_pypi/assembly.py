@@ -21,6 +21,7 @@ from twisted.logger import LogLevel
 
 from twisted_pypi import __version__
 from twisted_pypi.caching.companion import Companions
+from twisted_pypi.caching.expired import RenewingUpstream
 from twisted_pypi.caching.files import CachedFiles
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import CachedPages, PagePolicy
@@ -96,7 +97,8 @@ class Parts:
         self.store.use(_limits(settings))
         self.pages.use(_page_policy(settings))
         self.files.use(settings.offline, settings.not_found_ttl)
-        self.knowledge.permits, self.knowledge.at_home = mount.permits, mount.at_home
+        knowledge = self.knowledge
+        knowledge.permits, knowledge.at_home, knowledge.page_of = mount.permits, mount.at_home, mount.page_of
         self.log.level = _log_level(settings)
         _present(self.site, services, settings)
 
@@ -116,7 +118,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     mount = IndexMount(settings.indexes)
     ground = _Ground(reactor, wall, settings, observer, parsing, store, upstream)
     pages = ground.pages()
-    knowledge = Knowledge(store.facts, pages, mount.permits, mount.at_home)
+    knowledge = Knowledge(store.facts, pages, mount.permits, mount.at_home, mount.page_of)
     files = ground.files(knowledge)
     readiness = Readiness(stalled=lambda: disk.stalled or catalogue.stalled)
     status = Figures(store, metrics, reactor.seconds(), reactor).now
@@ -197,7 +199,7 @@ class _Ground:
         return CachedFiles(
             store,
             knowledge,
-            Transfers(self.upstream, store, spoiled, reactor, knowledge.remember),
+            Transfers(RenewingUpstream(self.upstream, knowledge), store, spoiled, reactor, knowledge.remember),
             Companions(store, self.parsing),
             self.observer,
             reactor,
@@ -221,7 +223,7 @@ def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:
     Whoever asks there means this index, whatever names it is for elsewhere.
     """
     return tuple(
-        NamedMount(index.name, IndexMount((evolve(index, routes=()),), short_links=index is indexes[-1]))
+        NamedMount(index.name, IndexMount((evolve(index, routes=()),), index is indexes[-1], len(indexes) > 1))
         for index in indexes
         if index.name != index.url
     )

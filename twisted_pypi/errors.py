@@ -44,10 +44,11 @@ class Forbidden(CacheError):
 class Unavailable(CacheError):
     """Upstream can't be had and no copy is at hand: 503.
 
-    `retry_after` is in seconds; None (offline) sends no `Retry-After`.
+    `retry_after` is in seconds; None (offline) sends no `Retry-After`. `late`: upstream is being waited for still.
     """
 
     retry_after: int | None = 2
+    late: bool = False
 
 
 @define(slots=False)
@@ -72,6 +73,13 @@ class UpstreamFailed(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.url})"
+
+
+@define(slots=False)
+class LedAway(UpstreamFailed):
+    """A redirect out of the index, not followed: below `other`'s URL, the name of another index; "": to nobody's."""
+
+    other: str = ""
 
 
 @define(slots=False)

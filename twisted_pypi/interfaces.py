@@ -275,6 +275,9 @@ class Pages(Protocol):
     async def body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource:
         """The body. Raises `LookupError` when the page was replaced meanwhile: ask for the answer again."""
 
+    async def renew(self, route: PageRoute, client: str) -> None:
+        """Read the page anew though it is fresh: what it said of a file is no longer right. Once in 10 s at most."""
+
     async def withhold(self, route: PageRoute, index: str, key: str) -> None:
         """The companion of the file with this key can't be had: the index's page is not to announce it any more."""
 

@@ -78,7 +78,8 @@ class PageSource:
 
     `index` names the index: the owner of credentials, links and digests. `interpret` parses a 200's body in a worker
     thread; it raises `ValueError` (with a reason for the log) for anything that is not such a page. `layout` tells
-    apart the ways in which it may make links: what was stored with another one isn't this source's page.
+    apart the ways in which it may make links: what was stored with another one isn't this source's page. `confined`: a
+    redirect away from the index's own origins is not followed, since other indexes may be asked for the same.
     """
 
     index: str
@@ -90,6 +91,7 @@ class PageSource:
     interpret: Callable[[PageBody], Document]
     absent_status: frozenset[int] = frozenset({404, 410})
     layout: str = ""
+    confined: bool = False
 
 
 @frozen
@@ -101,7 +103,11 @@ class PageRoute:
     re-reads the stored body `bodies[0]` and keeps only the files for which the callable, given their keys, answers
     True; None where a page needs no restriction. `withhold` makes the document not announce the companions of the
     files with these keys. `max_body` bounds the decoded upstream body. `follows` is the route whose page decides who
-    owns the name, before this one's sources are asked.
+    owns the name, before this one's sources are asked. `tells_index`: clients are told which index answered.
+
+    A route with `parts` is the union of their pages, which are asked for and kept each on its own: `merge` makes it of
+    the stored `bodies[0]` of those that are there, by the name of their index, and `recipe` names what else decides
+    what comes of it. Its own `key` is where the union is stored; `sources` are those of all parts.
     """
 
     key: str
@@ -113,6 +119,10 @@ class PageRoute:
     withhold: Callable[[Document, frozenset[str]], Document] | None = None
     max_body: int = 64 << 20
     follows: PageRoute | None = None
+    tells_index: bool = False
+    parts: tuple[PageRoute, ...] = ()
+    merge: Callable[[Mapping[str, BinaryIO]], Document] | None = None
+    recipe: str = ""
 
     @property
     def bodies(self) -> tuple[str, ...]:
@@ -129,7 +139,8 @@ class FileRoute:
     others are refused. `pages` are the pages in which the file is looked for when it was asked for directly.
     `path_hashes` are digests that the path itself carries, to be used only where no page names the file.
     `companion_of` is the key of the file that this one accompanies (PEP 658: its `.metadata`); `derive` makes the
-    companion from that file, in a worker thread, and raises `ValueError` when it can't.
+    companion from that file, in a worker thread, and raises `ValueError` when it can't. `tells_index`: clients are
+    told of which index it is.
     """
 
     key: str
@@ -142,6 +153,7 @@ class FileRoute:
     path_hashes: Mapping[str, str] = field(factory=dict)
     companion_of: str | None = None
     derive: Callable[[BinaryIO], bytes] | None = None
+    tells_index: bool = False
 
 
 @frozen
@@ -160,7 +172,7 @@ class FetchRequest:
 
     `index` decides credentials and where the request may go. `named`: this index's page named this very URL. `headers`
     are further request headers (conditions, ranges). `client` is for fairness. `file`: takes one of the bounded
-    places for transfers (pages don't queue behind files).
+    places for transfers (pages don't queue behind files). `confined`: no redirect leads away from the index.
     """
 
     url: str
@@ -171,3 +183,4 @@ class FetchRequest:
     method: str = "GET"
     file: bool = False
     named: bool = False
+    confined: bool = False

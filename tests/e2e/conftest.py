@@ -28,6 +28,13 @@ def other_upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture
+def third_upstream() -> Iterator[Upstream]:
+    """A third one."""
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture
 def start(tmp_path: Path, upstream: Upstream) -> Iterator[Start]:
     """Start a daemon in front of `upstream`: `start("--index-ttl", "0", name="second", PYPICACHE_GRACE="1")`."""
     with ExitStack() as stack:

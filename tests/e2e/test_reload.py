@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e.clients import Download, ask, links
+from e2e.content import JSON_TYPE
 from e2e.daemon import Daemon, Start
 from e2e.faults import hang
 from e2e.packages import wheel
@@ -150,3 +151,23 @@ def test_the_tls_of_one_index(start: Start, config: Path, tmp_path: Path, upstre
         assert ask(daemon, "/simple/two/").status == 503
         reload(daemon, config, f"{index}client-certificate = 'client.pem'\ninsecure = true\n")
         assert ask(daemon, "/simple/three/").status == 200
+
+
+def test_the_list_is_the_union_with_what_is_added(
+    daemon: Daemon, config: Path, upstream: Upstream, other_upstream: Upstream
+) -> None:
+    def listed() -> list[str]:
+        page = ask(daemon, "/simple/", Accept=JSON_TYPE).json()
+        return sorted(project["name"] for project in page["projects"])
+
+    upstream.project("lib", [])
+    other_upstream.project("acme", [])
+    other_upstream.project("other", [])
+    assert listed() == ["lib"]
+    table = INTERNAL.format(other_upstream.index_url)
+    reload(daemon, config, table)
+    assert listed() == ["acme", "lib", "other"]
+    reload(daemon, config, f'{table}routes = ["acme"]\n')
+    assert listed() == ["acme", "lib"]
+    reload(daemon, config, "")
+    assert listed() == ["lib"]

@@ -95,8 +95,12 @@ class FakeUpstream:
 
     def fail(self, reason: str = "connection refused", **more) -> FetchRequest:
         """Fail the oldest request that waits."""
+        return self.fail_with(UpstreamFailed(reason, self.waiting[0][0].url, unreachable=True, **more))
+
+    def fail_with(self, failure: UpstreamFailed) -> FetchRequest:
+        """Fail it with this."""
         request, fetching = self.waiting.pop(0)
-        fetching.errback(UpstreamFailed(reason, request.url, unreachable=True, **more))
+        fetching.errback(failure)
         return request
 
 

@@ -6,15 +6,14 @@ from unittest.mock import Mock, patch
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import succeed as ready
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pypi.answers import Asker, CacheState
 from twisted_pypi.caching.pages import BUDGET, CachedPages, PagePolicy
-from twisted_pypi.caching.refresh import Refresher
+from twisted_pypi.caching.refresh import STALE_TTL, Refresher
 from twisted_pypi.caching.withheld import WITHHELD, Withheld
-from twisted_pypi.errors import Absent, Unavailable, UpstreamFailed
+from twisted_pypi.errors import Absent, LedAway, Unavailable, UpstreamFailed
 from twisted_pypi.events import FetchFailed, OwnerAbsent, PageRegressed, PageRejected
 from twisted_pypi.fetching.pace import PATIENCE
 from twisted_pypi.http.freshness import REGRESSION_PATIENCE
@@ -93,12 +92,10 @@ class OutOfMemory(PagesCase):
 
 class Coalescing(PagesCase):
     def test_a_page_that_is_stored_between_the_look_and_the_fetch_is_served(self) -> None:
-        extra = source(index="extra")
-        route = page_route(source(), extra)
         looking: Deferred = Deferred()
-        with patch.object(type(self.store.pages), "get", Mock(side_effect=[ready(None), looking])):
-            asked = self.ask(route)
-        other = self.ask(route)
+        with patch.object(type(self.store.pages), "get", Mock(side_effect=[looking])):
+            asked = self.ask()
+        other = self.ask()
         self.upstream.answer(answer(200, b"one", etag='"1"'))
         self.successResultOf(other)
         looking.callback(None)
@@ -356,6 +353,31 @@ class OtherSettings(PagesCase):
         self.assert_answer(again, CacheState.MISS, b"one")
 
 
+class ParentCaches(PagesCase):
+    STALE = "parent; hit; ttl=-600"
+
+    def test_what_another_cache_had_stale_is_soon_asked_for_again(self) -> None:
+        self.cached(b"old", cache_status=self.STALE)
+        self.clock.advance(STALE_TTL - 1)
+        self.assert_answer(self.ask(), CacheState.HIT, b"old")
+        self.clock.advance(1)
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"new", cache_status="parent; hit; ttl=20"))
+        self.assert_answer(asked, CacheState.EXPIRED, b"new")
+        self.clock.advance(TTL - 1)
+        self.assert_answer(self.ask(), CacheState.HIT, b"new")
+
+    def test_its_304_confirms_no_longer_than_that(self) -> None:
+        self.cached(b"one", etag='"1"')
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.upstream.answer(answer(304, cache_status=self.STALE))
+        self.assert_answer(asked, CacheState.REVALIDATED, b"one")
+        self.clock.advance(STALE_TTL)
+        self.ask()
+        self.assertEqual(len(self.upstream.requests), 3)
+
+
 class Insisting(PagesCase):
     def test_no_cache_revalidates_once_in_ten_seconds(self) -> None:
         self.cached(b"one")
@@ -434,6 +456,60 @@ class Owners(PagesCase):
         self.cached(b"from extra")
         owner = self.successResultOf(Deferred.fromCoroutine(self.store.facts.owner("thing")))
         self.assertEqual(owner, "extra")
+
+    def test_what_an_index_alone_showed_does_not_count_while_nobody_owns_the_name(self) -> None:
+        """Else whoever reads the public index below its own name would hand it the names of the private one."""
+        self.cached(b"from main", page_route(source("main")))
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"from extra"))
+        self.assert_answer(asked, CacheState.MISS, b"from extra")
+
+    def test_what_the_first_index_alone_showed_makes_it_the_owner(self) -> None:
+        self.cached(b"from extra", page_route(source("extra")))
+        self.assert_answer(self.ask(), CacheState.HIT, b"from extra")
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.failureResultOf(asked, Absent)
+        self.assertEqual(self.upstream.waiting, [])
+
+    def test_a_redirect_to_another_index_says_that_this_one_lacks_it(self) -> None:
+        asked = self.ask()
+        self.upstream.fail_with(LedAway("redirects away", "https://extra.example/", 302, other="main"))
+        self.upstream.answer(answer(200, b"from main"))
+        self.assert_answer(asked, CacheState.MISS, b"from main")
+
+    def test_a_redirect_to_a_stranger_is_a_failure(self) -> None:
+        asked = self.ask()
+        self.upstream.fail_with(LedAway("redirects away", "https://extra.example/", 302))
+        self.failureResultOf(asked, Unavailable)
+        self.assertEqual(self.upstream.waiting, [])
+
+    def test_unless_its_status_is_one_that_says_so(self) -> None:
+        self.route = page_route(evolve(source("extra"), absent_status=frozenset({302})), source("main"))
+        asked = self.ask()
+        self.upstream.fail_with(LedAway("redirects away", "https://extra.example/", 302))
+        self.upstream.answer(answer(200, b"from main"))
+        self.assert_answer(asked, CacheState.MISS, b"from main")
+
+    def test_it_is_told_which_index_answered(self) -> None:
+        self.route = evolve(self.route, tells_index=True)
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.upstream.answer(answer(200, b"from main"))
+        self.assertEqual(self.successResultOf(asked).provenance.index, "main")
+        self.assertEqual(self.successResultOf(self.ask()).provenance.index, "main")
+        self.assertEqual(self.pages.ready(self.route, Asker()).provenance.index, "main")
+        self.clock.advance(TTL)
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.assertEqual(self.failureResultOf(asked, Absent).value.provenance.index, "main")
+
+    def test_it_is_told_which_index_failed(self) -> None:
+        self.route = evolve(self.route, tells_index=True)
+        asked = self.ask()
+        self.upstream.fail()
+        self.assertEqual(self.failureResultOf(asked, Unavailable).value.provenance.index, "extra")
 
     def test_down_is_not_absent(self) -> None:
         asked = self.ask()

@@ -85,6 +85,32 @@ def test_unknown_index_and_unusable_url() -> None:
         policy().enter("ftp://index.example/", named=True)
 
 
+@pytest.mark.parametrize(
+    ("target", "other"),
+    [
+        ("https://index.example/repo/simple/x/", None),
+        ("https://index.example/elsewhere/x/", None),
+        ("https://files.example/x/", None),
+        ("http://10.0.0.1:3141/root/pypi/x/", "other"),
+        ("http://10.0.0.1:3141/other/x/", ""),
+        ("https://stranger.example/x/", ""),
+        ("https://index.example:8443/repo/simple/x/", None),
+        ("http://index.example:8080/repo/simple/x/", ""),
+    ],
+)
+def test_whose_a_redirect_is(target: str, other: str | None) -> None:
+    assert policy().away("main", target) == other
+
+
+def test_one_index_below_another() -> None:
+    nested = OriginPolicy(
+        {"all": IndexRules("all", "https://h.example/"), "one": IndexRules("one", "https://h.example/one/")}
+    )
+    assert nested.away("one", "https://h.example/one/x/") is None
+    assert nested.away("one", "https://h.example/x/") == "all"
+    assert nested.away("all", "https://h.example/one/x/") is None
+
+
 def test_rules_show_no_secret() -> None:
     assert "hunter2" not in repr(policy())
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from twisted_pypi.errors import UpstreamFailed
+from twisted_pypi.errors import LedAway, UpstreamFailed
 from twisted_pypi.events import BreakerChanged, BytesFetched, Event, FetchDone, FetchFailed
 from twisted_pypi.fetching.connecting import MAX_HEAD
 from twisted_pypi.fetching.policy import IndexRules
@@ -432,6 +432,16 @@ class RedirectTests(UpstreamTestCase):
             self.redirect(f"/{number}")
         assert self.failed(fetching).reason == "more than 5 redirects"
         assert self.reactor.tcpClients == []
+
+    def test_a_confined_request_stays_with_its_index(self) -> None:
+        for target, other in (("http://stranger.example/x", ""), ("http://private.example/simple/x/", "home")):
+            fetching = self.fetch(confined=True)
+            self.redirect(target)
+            failure = self.failed(fetching)
+            assert isinstance(failure, LedAway)
+            assert (failure.other, failure.status) == (other, 302)
+            assert self.reactor.tcpClients == []
+        assert [type(event) for event in self.events] == [FetchFailed]
 
     def test_not_to_a_private_address(self) -> None:
         fetching = self.fetch()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_pypi.answers import CacheState, Provenance
-from twisted_pypi.http.cache_status import MAX_PARENT, cache_status
+from twisted_pypi.http.cache_status import MAX_PARENT, cache_status, is_stale
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,11 @@ from twisted_pypi.http.cache_status import MAX_PARENT, cache_status
         (
             Provenance(CacheState.STALE, ttl=-1, upstream_seconds=1.0, detail='say "no"\\\r\né'),
             'pypicache; fwd=stale; ttl=-1; detail="say \\"no\\"\\\\???"',
+        ),
+        (Provenance(CacheState.HIT, ttl=9, index="internal"), 'pypicache; hit; ttl=9; detail="internal"'),
+        (
+            Provenance(CacheState.STALE, ttl=-1, index="internal", detail="refused"),
+            'pypicache; hit; ttl=-1; detail="internal: refused"',
         ),
         (Provenance(CacheState.BYPASS), "pypicache; fwd=bypass"),
         (Provenance(CacheState.HIT, parent="mirror; hit; ttl=5"), "mirror; hit; ttl=5, pypicache; hit"),
@@ -74,3 +79,36 @@ def test_a_parent_cannot_break_the_header(parent: str) -> None:
     assert value.isascii()
     assert value.isprintable()
     assert value.endswith("pypicache; hit")
+
+
+@pytest.mark.parametrize(
+    ("provenance", "stale"),
+    [
+        (Provenance(CacheState.HIT, ttl=3), False),
+        (Provenance(CacheState.STALE, ttl=-12), True),
+        (Provenance(CacheState.STALE, ttl=-12, upstream_status=503, detail="a, b; ttl=7"), True),
+        (Provenance(CacheState.UPDATING, ttl=-0.5), True),
+        (Provenance(CacheState.MISS, ttl=-0.1, upstream_status=200), False),
+        (Provenance(CacheState.REVALIDATED, ttl=-0.1), False),
+        (Provenance(CacheState.HIT, ttl=3, parent="farther; hit; ttl=-9"), False),
+        (Provenance(CacheState.STALE, ttl=-3, parent="farther; hit; ttl=9"), True),
+        (Provenance(CacheState.HIT, ttl=3, detail="x; ttl=-9, y; ttl=-9"), False),
+    ],
+)
+def test_whether_another_cache_had_it_but_stale(provenance: Provenance, stale: bool) -> None:
+    assert is_stale({"cache-status": cache_status(provenance)}) is stale
+
+
+def test_nginx_says_it_in_a_word() -> None:
+    assert [is_stale({"x-pypi-cache": word}) for word in ("STALE", "UPDATING", "HIT", "EXPIRED")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert not is_stale({})
+
+
+@given(st.text())
+def test_whatever_is_sent_can_be_read(header: str) -> None:
+    assert is_stale({"cache-status": header}) in (True, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_pypi.model import PageBody
-from twisted_pypi.pypi.listing import ProjectList, interpret
+from twisted_pypi.pypi.listing import ListUnion, ProjectList, interpret, union
 
 
 def read(data: bytes | str, delimited: bool = True) -> ProjectList:
@@ -19,12 +20,12 @@ def read(data: bytes | str, delimited: bool = True) -> ProjectList:
     return interpret(PageBody(io.BytesIO(raw), "", "https://index.example/simple/", delimited))
 
 
-def as_json(document: ProjectList) -> dict[str, Any]:
+def as_json(document: ProjectList | ListUnion) -> dict[str, Any]:
     value: dict[str, Any] = orjson.loads(b"".join(document.render("json")))
     return value
 
 
-def as_html(document: ProjectList) -> str:
+def as_html(document: ProjectList | ListUnion) -> str:
     return b"".join(document.render("html")).decode()
 
 
@@ -184,3 +185,52 @@ def test_what_is_left_out_may_be_large() -> None:
     many = b'"x": [' + b"1," * 20_000 + b"1], "
     document = read(b"{" + many + b'"meta": {"a": 1, "_last-serial": -1}, ' + many + b'"projects": [{"name": "a"}]}')
     assert as_json(document) == {"meta": {"a": 1, "api-version": "1.0"}, "projects": [{"name": "a"}]}
+
+
+def everything(index: str, name: str) -> bool:
+    return True
+
+
+def stored(*names: str, version: str = "1.1", **more: Any) -> io.BytesIO:
+    """A list as it is stored."""
+    meta = {"api-version": version, "_last-serial": 7}
+    return io.BytesIO(orjson.dumps({"meta": meta, "projects": [{"name": name, **more} for name in names]}))
+
+
+def test_a_union_has_each_name_once() -> None:
+    both = union(
+        everything,
+        {"public": stored("Flask", "b.c", "a-name-that-makes-it-long"), "mine": stored("flask", "acme", new=1)},
+    )
+    assert as_json(both) == {
+        "meta": {"api-version": "1.1"},
+        "projects": [
+            {"name": "flask", "new": 1},
+            {"name": "acme", "new": 1},
+            {"name": "b.c"},
+            {"name": "a-name-that-makes-it-long"},
+        ],
+    }
+    assert as_html(both).count("<a ") == 4
+    assert (both.version, list(both.links())) == (None, [])
+
+
+def test_a_union_promises_what_all_its_lists_do() -> None:
+    lists = {"a": stored("a", version="1.10"), "b": stored("b", version="1.4"), "c": stored("c", version="1.9")}
+    assert as_json(union(everything, lists))["meta"] == {"api-version": "1.4"}
+
+
+def test_a_name_that_an_index_is_not_asked_for_hides_nobody_elses() -> None:
+    both = union(lambda index, name: index == "public", {"mine": stored("lib"), "public": stored("lib", "x", serial=2)})
+    assert as_json(both)["projects"] == [{"name": "lib", "serial": 2}, {"name": "x", "serial": 2}]
+
+
+def test_a_union_with_a_long_list_takes_the_memory_of_the_short_ones() -> None:
+    public = stored(*(f"project-{number}" for number in range(200_000)))
+    lists = {"mine": stored("acme", "project-5"), "public": public, "vendor": stored("torch")}
+    tracemalloc.start()
+    count = sum(piece.count(b'"name"') for piece in union(everything, lists).render("json"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 200_002
+    assert peak < 3 << 20

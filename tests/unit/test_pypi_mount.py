@@ -132,8 +132,8 @@ def test_the_forms() -> None:
 
 
 @pytest.mark.parametrize("path", ["/simple/", "/index/"])
-def test_the_list_is_that_of_the_default_index(path: str) -> None:
-    route = page(BOTH, path)
+def test_the_list_of_one_index(path: str) -> None:
+    route = page(ALONE, path)
     assert [source.url for source in route.sources] == ["https://index.example/simple/"]
     assert (route.name, route.owner, route.restrict) == ("", None, None)
     assert route.max_body == 256 << 20
@@ -141,6 +141,57 @@ def test_the_list_is_that_of_the_default_index(path: str) -> None:
         PageBody(io.BytesIO(b'{"projects": [{"name": "a"}]}'), "", "https://i.example/")
     )
     assert b'"name":"a"' in b"".join(document.render("json"))
+
+
+def test_the_list_of_several_is_the_union_of_those_of_each() -> None:
+    route = page(BOTH, "/simple/")
+    assert [source.url for part in route.parts for source in part.sources] == [
+        "http://10.0.0.1:3141/root/dev/+simple/",
+        "https://index.example/simple/",
+    ]
+    assert route.sources == tuple(source for part in route.parts for source in part.sources)
+    assert {part.max_body for part in route.parts} == {256 << 20}
+    assert (route.name, route.owner) == ("", None)
+
+
+def merged(mount: IndexMount, **lists: bytes) -> set[str]:
+    """The names in the union of what the indexes have."""
+    route = page(mount, "/simple/")
+    assert route.merge is not None
+    made = route.merge({index: io.BytesIO(listed(*names.split())) for index, names in lists.items()})
+    return {project["name"] for project in orjson.loads(b"".join(made.render("json")))["projects"]}
+
+
+def listed(*names: bytes) -> bytes:
+    return orjson.dumps({"meta": {"api-version": "1.1"}, "projects": [{"name": name.decode()} for name in names]})
+
+
+def test_the_union_shows_each_name_of_those_that_are_asked_for_it() -> None:
+    routed = IndexMount((evolve(EXTRA, routes=("acme-*",)), MAIN))
+    lists = {"extra": b"acme-one other", "main": b"acme-two public"}
+    assert merged(BOTH, **lists) == {"acme-one", "other", "acme-two", "public"}
+    assert merged(routed, **lists) == {"acme-one", "public"}
+    assert merged(BOTH, main=b"public") == {"public"}
+    assert page(BOTH, "/simple/").recipe != page(routed, "/simple/").recipe
+
+
+def test_what_others_may_have_does_not_follow_redirects_away() -> None:
+    alone = IndexMount((EXTRA,), short_links=False, among_others=True)
+    for mount, several in ((ALONE, False), (BOTH, True), (alone, True)):
+        for path in ("/simple/foo/", "/pypi/foo/json"):
+            route = page(mount, path)
+            assert {source.confined for source in route.sources} == {several}
+            assert route.tells_index is several
+        assert file(mount, "/packages/aa/foo-1.tar.gz").tells_index is several
+
+
+def test_the_page_that_would_name_a_file() -> None:
+    found = BOTH.page_of("extra", "https://cdn.example/x/Foo_Bar-1.0-py3-none-any.whl.metadata?sig=1")
+    assert found is not None
+    assert [source.key for source in found.sources] == [page(BOTH, "/simple/foo-bar/").sources[0].key]
+    assert (found.owner, found.key) == (None, "extra foo-bar")
+    assert BOTH.page_of("extra", "https://cdn.example/download?id=1") is None
+    assert BOTH.page_of("gone", "https://cdn.example/foo-1.0.tar.gz") is None
 
 
 @pytest.mark.parametrize(
@@ -329,7 +380,7 @@ def test_keys_differ_between_pages() -> None:
     paths = ["/simple/", "/simple/foo/", "/pypi/foo/json", "/pypi/foo/1/json", "/integrity/foo/1/foo-1.whl/provenance"]
     routes = [page(BOTH, path) for path in paths]
     assert len({route.key for route in routes}) == len(paths)
-    assert len({source.key for route in routes for source in route.sources}) == 2 * len(paths) - 1
+    assert len({source.key for route in routes for source in route.sources}) == 2 * len(paths)
 
 
 def test_the_pages_of_a_name() -> None:
@@ -339,7 +390,8 @@ def test_the_pages_of_a_name() -> None:
         "http://10.0.0.1:3141/pypi/foo-bar/json",
         "https://index.example/pypi/foo-bar/json",
     ]
-    assert [route.key for route in BOTH.pages_of("list")] == ["simple/"]
+    assert [route.key for route in ALONE.pages_of("list")] == ["simple/"]
+    assert [route.parts for route in BOTH.pages_of("list")] == [page(BOTH, "/simple/").parts]
     with pytest.raises(Absent):
         BOTH.pages_of("a/b")
 

@@ -130,6 +130,7 @@ def test_every_part_takes_its_settings_and_stays_the_same(tmp_path: Path) -> Non
     assert (parts.store.limits.cache_size, parts.store.limits.memory) == (5, 6)
     assert parts.log.level == LogLevel.debug
     assert parts.knowledge.permits("inside", "https://anywhere.example/")
+    assert parts.knowledge.page_of("inside", "https://anywhere.example/lib-1.0.tar.gz?signature=1") is not None
     assert parts.site.resource is not first
     assert kept == (parts.pages, parts.files, parts.files.transfers, parts.upstream, parts.store, parts.site)
 

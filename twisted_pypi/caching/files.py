@@ -31,6 +31,7 @@ from twisted_pypi.model import FileRoute
 from twisted_pypi.records import StoredFile
 
 T = TypeVar("T")
+A = TypeVar("A", FileAnswer, FileAnswer | None)
 
 
 def _nothing(key: str) -> bool:
@@ -110,7 +111,7 @@ class CachedFiles:
         if file is None:
             return None
         self.observer(Decided(route.key, "serve", "stored"))
-        return await self._at_rest(file, asker, CacheState.HIT)
+        return _of(route, file.index, await self._at_rest(file, asker, CacheState.HIT))
 
     async def _agreed(self, route: FileRoute, file: StoredFile, asker: Asker) -> StoredFile | None:
         """The file, unless its index's page has come to announce another one.
@@ -167,6 +168,9 @@ class CachedFiles:
 
     async def _missing(self, route: FileRoute, asker: Asker) -> FileAnswer:
         known = await self.knowledge.of(route, asker.client)
+        return _of(route, known.index, await self._had(route, known, asker))
+
+    async def _had(self, route: FileRoute, known: Known, asker: Asker) -> FileAnswer:
         left = self._absent.left(route.key, self.clock.seconds())
         if left and not known.named:  # a page may have come to list it
             raise Absent(f"{route.name}: upstream has no such file", provenance=Provenance(CacheState.HIT, ttl=left))
@@ -217,7 +221,8 @@ class CachedFiles:
             return None
         first, last, whole = part
         seconds = self.clock.seconds() - begun
-        how = Provenance(CacheState.BYPASS, upstream_status=206, upstream_seconds=seconds)
+        parent = fetched.headers.get("cache-status", "")
+        how = Provenance(CacheState.BYPASS, upstream_status=206, upstream_seconds=seconds, parent=parent)
         source = self.transfers.relay_part(fetched, known, last - first + 1)
         return FileAnswer(whole, known.sha256, source, how, (first, last))
 
@@ -239,7 +244,7 @@ class CachedFiles:
     async def _follow(
         self, route: FileRoute, known: Known, asker: Asker, opened: Opened, collapsed: bool, begun: float
     ) -> FileAnswer:
-        seconds = self.clock.seconds() - begun
+        seconds, parent = self.clock.seconds() - begun, opened.fetched.headers.get("cache-status", "")
         joined = opened.transfer.join() if opened.transfer is not None else None
         size = known.size if opened.length is None else opened.length
         held_back = size is not None and size <= HOLD_BACK
@@ -252,6 +257,7 @@ class CachedFiles:
                 stored=True,
                 upstream_status=opened.fetched.status,
                 upstream_seconds=seconds,
+                parent=parent,
             )
             return FileAnswer(opened.length, opened.sha256, joined, how)
         if opened.transfer is not None and opened.transfer.unstored is None:
@@ -264,7 +270,8 @@ class CachedFiles:
             relay = self.transfers.relay(fetched, known, asker.client)
         if held_back:
             await settle(relay, self.clock)
-        how = Provenance(CacheState.MISS, upstream_status=opened.fetched.status, upstream_seconds=seconds)
+        status = opened.fetched.status
+        how = Provenance(CacheState.MISS, upstream_status=status, upstream_seconds=seconds, parent=parent)
         return FileAnswer(relay.length, opened.sha256, relay, how)
 
     async def _made(self, route: FileRoute, known: Known, asker: Asker, error: Absent | UpstreamFailed) -> FileAnswer:
@@ -283,6 +290,13 @@ class CachedFiles:
         if promised and isinstance(error, Absent):
             raise Unavailable(f"{route.name}: announced, but upstream does not have it") from error
         raise error
+
+
+def _of(route: FileRoute, index: str, answer: A) -> A:
+    """The answer, with the index's name where clients are told that."""
+    if answer is None or not route.tells_index or answer.provenance.index:
+        return answer
+    return evolve(answer, provenance=evolve(answer.provenance, index=index))
 
 
 def _told(route: FileRoute, error: Exception, seconds: float) -> CacheError:

@@ -15,8 +15,12 @@ from attrs import define, evolve, field, frozen
 from twisted_pypi.answers import Asker
 from twisted_pypi.errors import Absent, CacheError, Forbidden
 from twisted_pypi.interfaces import Facts, Pages
-from twisted_pypi.model import FileLink, FileRoute
+from twisted_pypi.model import FileLink, FileRoute, PageRoute
 from twisted_pypi.records import NamedLink, StoredFile
+from twisted_pypi.urls import key_of
+
+COMPANION = ".metadata"
+"""What a companion's path has behind that of its file (PEP 658)."""
 
 Permits = Callable[[str, str], bool]
 """Whether pages of the index (first argument) may name files at the URL (second)."""
@@ -27,6 +31,15 @@ AtHome = Callable[[str, str], bool]
 
 def _nowhere(index: str, url: str) -> bool:
     return False
+
+
+PageOf = Callable[[str, str], PageRoute | None]
+"""The page of the index (first argument) that would name the file at the URL (second)."""
+
+
+def no_page(index: str, url: str) -> PageRoute | None:
+    """The default: none can be told."""
+    return None
 
 
 Ground = tuple[tuple[NamedLink, ...], tuple[str, Mapping[str, float]] | None]
@@ -58,6 +71,7 @@ class Knowledge:
     pages: Pages
     permits: Permits
     at_home: AtHome = _nowhere
+    page_of: PageOf = no_page
 
     async def of(self, route: FileRoute, client: str) -> Known:
         """What is known of the route's file. Raises `Absent` or `Forbidden` when it may not be fetched at all."""
@@ -91,6 +105,30 @@ class Knowledge:
         if self.facts.hot_links(route.companion_of or route.key) != links:
             return False
         return first is None or self.facts.hot_marks(_first_of(first[0]), route.key) == first[1]
+
+    async def renewed(self, index: str, url: str, client: str) -> str | None:
+        """Where the index says now that the file at `url` (with its query) is, its page being read anew if need be.
+
+        None if it says nothing else.
+        """
+        said = await self._said_now(index, url)
+        if said != url:
+            return said  # somebody had the page read meanwhile
+        page = self.page_of(index, url)
+        if page is None:
+            return None
+        await self.pages.renew(page, client)
+        said = await self._said_now(index, url)
+        return None if said == url else said
+
+    async def _said_now(self, index: str, url: str) -> str | None:
+        """Where the index's page says that this file, or companion of a file, is; None if nowhere it may be."""
+        key = key_of(url)
+        for file, where in ((key, _file_url), (key.removesuffix(COMPANION), _companion_url)):
+            said = next((where(named.link) for named in await self.facts.links(file) if named.index == index), None)
+            if said is not None and key_of(said) == key:
+                return said if self.permits(index, said) else None
+        return None
 
     async def remember(self, file: StoredFile) -> None:
         """Nobody announced a digest of the file: what it was at its first download is what it has to be."""
@@ -183,6 +221,10 @@ def _of_companion(route: FileRoute, named: NamedLink) -> Known:
     return Known(url, named.index, link.metadata, named=True)
 
 
+def _file_url(link: FileLink) -> str:
+    return link.url
+
+
 def _companion_url(link: FileLink) -> str:
     path, question, query = link.url.partition("?")
-    return f"{path}.metadata{question}{query}"
+    return f"{path}{COMPANION}{question}{query}"

@@ -14,11 +14,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_pypi.answers import Asker, ByteSource, CacheState, PageAnswer, Provenance
+from twisted_pypi.caching import wording
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.offline import restricted
 from twisted_pypi.caching.owners import Owners
 from twisted_pypi.caching.refresh import Asked, Refresher
-from twisted_pypi.errors import Absent, Unavailable
+from twisted_pypi.caching.unions import Unions
 from twisted_pypi.events import Decided, OwnerAbsent
 from twisted_pypi.fetching.singleflight import Singleflight
 from twisted_pypi.http import freshness
@@ -71,14 +72,17 @@ class CachedPages:
     _absent: Expiring = field(factory=Expiring, init=False)
     _insisted: Expiring = field(factory=Expiring, init=False)
     _owners: Owners = field(init=False)
+    _unions: Unions = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._owners = Owners(self.store.facts)
+        self._unions = Unions(self.store.pages, self.workers, self.clock, self.answer, BUDGET, self.policy.stale_wait)
 
     def use(self, policy: PagePolicy) -> None:
         """Keep pages so from now on. What was absent may not be so for the indexes that are asked now."""
         self.policy = policy
         self._absent.clear()
+        self._unions.use(policy.stale_wait)
 
     # -- what `web` calls ----------------------------------------------------------------------------------------
 
@@ -86,6 +90,8 @@ class CachedPages:
         """A fresh page that is in memory. No Deferred, no thread, no SQL."""
         if asker.no_cache or self.policy.offline or route.follows is not None:
             return None
+        if route.parts:
+            return self._unions.ready(route, [self.ready(part, asker) for part in route.parts])
         source = self._owners.only(route)
         page = self.store.pages.hot(source.key) if source is not None else None
         if source is None or page is None or not _fits(page, source):
@@ -93,7 +99,8 @@ class CachedPages:
         left = self._copy_of(source, page).ttl_left
         if left <= 0:
             return None
-        return PageAnswer(page, Provenance(CacheState.HIT, ttl=left), still=partial(self._still, route, source, page))
+        how = wording.told(route, source.index, CacheState.HIT, ttl=left)
+        return PageAnswer(page, how, still=partial(self._still, route, source, page))
 
     def _still(self, route: PageRoute, source: PageSource, page: StoredPage) -> bool:
         same = self.store.pages.hot(source.key) is page and self._owners.only(route) is source
@@ -111,16 +118,17 @@ class CachedPages:
 
     async def answer(self, route: PageRoute, asker: Asker) -> PageAnswer:
         """The page, as `freshness` decides. Raises `Absent` or `Unavailable`."""
+        if route.parts:
+            return await self._unions.answer(route, asker)
         self._refuse_absent(route, asker)
         if route.follows is not None:
             await self.answer(route.follows, Asker(asker.client))
         sources = await self._owners.candidates(route)
-        held = await self._held(sources)
+        held = await self._held(route, sources)
         plan = freshness.plan(held.copy if held else None, self._circumstances(route, held, asker))
         self.observer(Decided(route.key, plan.step.name.lower(), plan.reason))
         if plan.step is Step.REFUSE:
-            problem = f"{route.name or route.key}: offline, and not in the cache"
-            raise Unavailable(problem, retry_after=None, provenance=Provenance(CacheState.MISS, detail="offline"))
+            raise wording.offline(route)
         if plan.step is Step.SERVE and held is not None:
             self._probe(route, sources, held, asker)
             return await self._serve(route, held, Provenance(plan.state))
@@ -128,7 +136,10 @@ class CachedPages:
 
     async def expire(self, route: PageRoute) -> int:
         """Make the stored pages stale (how many), and forget who owns the name and that it was absent."""
-        self._absent.discard(_question(route))
+        if route.parts:
+            self._unions.forget_failures()
+            return sum([await self.expire(part) for part in route.parts])
+        self._absent.discard(wording.question(route))
         await self._owners.forget(route)
         count = 0
         for source in route.sources:
@@ -146,24 +157,41 @@ class CachedPages:
         source = next((source for source in route.sources if source.index == index), None)
         if source is not None and await self.refresher.withhold(source.key, key):
             sources = await self._owners.candidates(route)
-            self._flights.do(_question(route), partial(self._ask, route, sources, "")).addErrback(lambda _: None)
+            self._flights.do(wording.question(route), partial(self._ask, route, sources, "")).addErrback(lambda _: None)
+
+    async def renew(self, route: PageRoute, client: str) -> None:
+        """See `interfaces.Pages`."""
+        anew = f"{wording.question(route)} anew"
+        now = self.clock.seconds()
+        if self.policy.offline or (self._insisted.left(anew, now) and not self._flights.running(anew)):
+            return
+        self._insisted.add(anew, now + INSIST_INTERVAL)
+        flight = self._flights.do(anew, partial(self._ask, route, route.sources, client, True))
+        await self._within(flight, BUDGET)
 
     def stop(self) -> None:
         """Give up the fetches under way."""
         self._flights.cancel_all()
+        self._unions.stop()
 
     # -- what is stored ------------------------------------------------------------------------------------------
 
     def _refuse_absent(self, route: PageRoute, asker: Asker) -> None:
-        left = self._absent.left(_question(route), self.clock.seconds())
+        left = self._absent.left(wording.question(route), self.clock.seconds())
         if left and not asker.no_cache and not self.policy.offline:
             self.observer(Decided(route.key, "absent", "upstream said so a moment ago"))
-            raise _absence(route, Provenance(CacheState.HIT, ttl=left))
+            raise wording.absence(route, Provenance(CacheState.HIT, ttl=left))
 
-    async def _held(self, sources: tuple[PageSource, ...]) -> _Held | None:
-        for source in sources:
+    async def _held(self, route: PageRoute, sources: tuple[PageSource, ...]) -> _Held | None:
+        """The copy to go by. While nobody owns the name, that of the first index alone, for it has to be asked first.
+
+        The others' may be there all the same: they are shown alone below their own names. Offline there is no asking.
+        """
+        for source in sources if self.policy.offline else sources[:1]:
             page = await self._stored(source)
             if page is not None:
+                if source is sources[0]:
+                    await self._owners.note(route, source)
                 return _Held(source, page, self._copy_of(source, page))
         return None
 
@@ -177,7 +205,7 @@ class CachedPages:
     def _circumstances(self, route: PageRoute, held: _Held | None, asker: Asker) -> Circumstances:
         insist = asker.no_cache and held is not None and self._may_insist(route)
         expired = held is not None and (insist or not held.copy.fresh)
-        refreshing = self._flights.running(_question(route))
+        refreshing = self._flights.running(wording.question(route))
         return Circumstances(
             offline=self.policy.offline,
             down=expired and not refreshing and held is not None and self._is_down(held.source),
@@ -202,7 +230,7 @@ class CachedPages:
         """Behind a stale answer, now and then, see whether an upstream that is down is back."""
         if not (held.copy.fresh or self.policy.offline) and self.upstream.may_probe(held.source.url):
             asking = partial(self._ask, route, sources, asker.client)
-            self._flights.do(_question(route), asking).addErrback(lambda _: None)
+            self._flights.do(wording.question(route), asking).addErrback(lambda _: None)
 
     async def _fetched(
         self,
@@ -212,14 +240,16 @@ class CachedPages:
         wait: float | None,
         asker: Asker,
     ) -> PageAnswer:
-        collapsed = self._flights.running(_question(route))
+        collapsed = self._flights.running(wording.question(route))
         begun = self.clock.seconds()
-        flight = self._flights.do(_question(route), partial(self._ask, route, sources, asker.client))
+        flight = self._flights.do(wording.question(route), partial(self._ask, route, sources, asker.client))
         asked = await self._within(flight, BUDGET if wait is None else wait)
         if held is None and asked.page is not None and asked.outcome is not Outcome.NEW:
             held = self._hold(route, asked.page)  # it was stored between the look and the fetch
         verdict, state = freshness.settle(held.copy if held else None, asked.outcome)
-        how = Provenance(
+        how = wording.told(
+            route,
+            asked.index,
             state,
             collapsed=collapsed,
             stored=verdict is Verdict.NEW,
@@ -229,13 +259,13 @@ class CachedPages:
             parent=asked.parent,
         )
         if verdict is Verdict.ABSENT:
-            raise _absence(route, how)
+            raise wording.absence(route, how)
         if verdict is Verdict.NEW and asked.page is not None:
             return await self._serve(route, self._hold(route, asked.page), how)
         if verdict is Verdict.COPY and held is not None:
             page = asked.page if asked.outcome is Outcome.NOT_MODIFIED and asked.page else held.page
             return await self._serve(route, self._hold(route, page), how)
-        raise _unavailable(route, asked, how)
+        raise wording.unavailable(route, asked, how)
 
     async def _within(self, flight: Deferred[Asked], seconds: float) -> Asked:
         """The flight's result, or LATE; the flight goes on without this waiter then."""
@@ -245,25 +275,25 @@ class CachedPages:
         except defer.TimeoutError:
             return Asked(Outcome.LATE)
 
-    async def _ask(self, route: PageRoute, sources: tuple[PageSource, ...], client: str) -> Asked:
+    async def _ask(self, route: PageRoute, sources: tuple[PageSource, ...], client: str, anew: bool = False) -> Asked:
         """Ask the sources in order until one has the page or fails: down is not absent."""
         asked = Asked(Outcome.ABSENT)
         for source in sources:
             copy = await self._stored(source)
-            asked = await self.refresher.ask(route, source, copy, client)
+            asked = evolve(await self.refresher.ask(route, source, copy, client, anew), index=source.index)
             if asked.page is not None:
                 await self._owners.note(route, source)
             if asked.outcome is not Outcome.ABSENT:
                 break
         self._note_absence(route, sources, asked)
-        return asked
+        return asked if asked.outcome is not Outcome.ABSENT or len(sources) == 1 else evolve(asked, index="")
 
     def _note_absence(self, route: PageRoute, sources: tuple[PageSource, ...], asked: Asked) -> None:
         if asked.outcome is not Outcome.ABSENT:
-            self._absent.discard(_question(route))
+            self._absent.discard(wording.question(route))
             return
         ttl = min(source.not_found_ttl for source in sources)
-        self._absent.add(_question(route), self.clock.seconds() + ttl)
+        self._absent.add(wording.question(route), self.clock.seconds() + ttl)
         if len(sources) < len(route.sources) and route.follows is None:
             self.observer(OwnerAbsent(route.name, sources[0].index))
 
@@ -274,7 +304,7 @@ class CachedPages:
         return _Held(source, page, self._copy_of(source, page))
 
     async def _serve(self, route: PageRoute, held: _Held, how: Provenance) -> PageAnswer:
-        how = evolve(how, ttl=held.copy.ttl_left)
+        how = evolve(how, ttl=held.copy.ttl_left, index=held.source.index if route.tells_index else "")
         if not self.policy.offline:
             return PageAnswer(held.page, how)
         return await restricted(route, held.page, how, self.store.pages, self.store.files, self.workers)
@@ -287,20 +317,3 @@ def _fits(page: StoredPage, source: PageSource) -> bool:
     neither is right any more when an index was renamed, or is no longer the default.
     """
     return page.meta.index == source.index and page.meta.layout == source.layout
-
-
-def _question(route: PageRoute) -> str:
-    """What a fetch and an absence are about: the page as these very sources have it, in this order."""
-    return " ".join((route.key, *(f"{source.index} {source.key}" for source in route.sources)))
-
-
-def _absence(route: PageRoute, how: Provenance) -> Absent:
-    return Absent(f"{route.name or route.key}: upstream does not have it", provenance=how)
-
-
-def _unavailable(route: PageRoute, asked: Asked, how: Provenance) -> Unavailable:
-    what = route.name or route.key
-    if asked.failure is None:
-        return Unavailable(f"{what}: upstream did not answer in time", provenance=how)
-    problem = f"{what}: upstream failed: {asked.failure.reason}"
-    return Unavailable(problem, retry_after=asked.failure.retry_in, provenance=how)

@@ -11,10 +11,11 @@ from typing import BinaryIO
 from attrs import define, evolve, field, frozen
 
 from twisted_pypi.caching.withheld import Withheld
-from twisted_pypi.errors import UpstreamFailed
+from twisted_pypi.errors import LedAway, UpstreamFailed
 from twisted_pypi.events import FetchFailed, PageRegressed, PageRejected, StoreTrouble
 from twisted_pypi.fetching.body import SharedTurns, read_decoded
 from twisted_pypi.fetching.pace import PacedBody
+from twisted_pypi.http.cache_status import is_stale
 from twisted_pypi.http.freshness import Outcome, believes
 from twisted_pypi.interfaces import Fetched, Observer, PageStore, Upstream, Workers
 from twisted_pypi.model import Document, FetchRequest, PageBody, PageRoute, PageSource
@@ -23,10 +24,13 @@ from twisted_pypi.urls import without_secrets
 
 VERSION_HEADER = "x-pypi-last-serial"
 
+STALE_TTL = 10.0
+"""Seconds for which a page counts as fresh that another cache had but stale: its upstream may be back by then."""
+
 
 @frozen
 class Asked:
-    """What came of asking one source. `page` is the stored page for NEW, NOT_MODIFIED and OLDER."""
+    """What came of asking. `page` is the stored page for NEW, NOT_MODIFIED and OLDER; `index` who said it."""
 
     outcome: Outcome
     page: StoredPage | None = None
@@ -34,6 +38,7 @@ class Asked:
     seconds: float | None = None
     failure: UpstreamFailed | None = None
     parent: str = ""
+    index: str = ""
 
 
 @define
@@ -49,13 +54,22 @@ class Refresher:
     withheld: Withheld | None = None
     _regressed: dict[str, float] = field(factory=dict, init=False)
 
-    async def ask(self, route: PageRoute, source: PageSource, copy: StoredPage | None, client: str) -> Asked:
-        """One source's answer, stored if it is a page. `copy` is what is stored for this very source."""
+    async def ask(
+        self, route: PageRoute, source: PageSource, copy: StoredPage | None, client: str, anew: bool = False
+    ) -> Asked:
+        """One source's answer, stored if it is a page.
+
+        `copy` is what is stored for this very source; `anew`: that it is unchanged would not do.
+        """
         withheld = await self._withheld(route, source)
-        conditions = _conditions(copy) if copy is not None and _still_right(copy, source, withheld) else {}
-        request = FetchRequest(source.url, source.index, source.accept, conditions, client)
+        usable = copy is not None and not anew and _still_right(copy, source, withheld)
+        conditions = _conditions(copy) if copy is not None and usable else {}
+        request = FetchRequest(source.url, source.index, source.accept, conditions, client, confined=source.confined)
         try:
             fetched = await self.upstream.fetch(request)
+        except LedAway as away:
+            lacks = away.other or away.status in source.absent_status
+            return Asked(Outcome.ABSENT if lacks else Outcome.FAILED, status=away.status, failure=away)
         except UpstreamFailed as failure:
             return Asked(Outcome.FAILED, status=failure.status, failure=failure)
         try:
@@ -96,7 +110,7 @@ class Refresher:
             return Asked(outcome, page, 200, fetched.seconds, parent=parent)
         fetched.body.abandon()
         if fetched.status == 304 and asked_about is not None:
-            page = await self.store.confirm(asked_about, self.now())
+            page = await self.store.confirm(asked_about, self._validated(source, fetched))
             return Asked(Outcome.NOT_MODIFIED, page, 304, fetched.seconds, parent=parent)
         if fetched.status in source.absent_status:
             return Asked(Outcome.ABSENT, None, fetched.status, fetched.seconds, parent=parent)
@@ -155,9 +169,13 @@ class Refresher:
             etag=fetched.headers.get("etag", ""),
             last_modified=fetched.headers.get("last-modified", ""),
             version=version,
-            fetched_at=self.now(),
+            fetched_at=self._validated(source, fetched),
             layout=source.layout,
         )
+
+    def _validated(self, source: PageSource, fetched: Fetched) -> float:
+        """As of when the page counts as confirmed: now, unless who sent it could not ask itself."""
+        return self.now() - (max(0.0, source.ttl - STALE_TTL) if is_stale(fetched.headers) else 0.0)
 
     def _believes(self, ours: PageMeta, theirs: PageMeta) -> bool:
         """Whether `theirs` may replace `ours`: a mirror that lags behind must not take releases away again."""

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.fetching.credentials import Credential
 from twisted_pypi.fetching.tls import TlsPolicy
-from twisted_pypi.urls import Origin, origin_of, without_secrets
+from twisted_pypi.urls import Origin, is_below, origin_of, without_secrets
 
 
 @frozen
@@ -52,6 +52,18 @@ class OriginPolicy:
     def trusted(self, origin: Origin) -> bool:
         """Whether the origin is configured for any index: it may have any address."""
         return any(rules.trusts(origin) for rules in self.indexes.values())
+
+    def away(self, index: str, target: str) -> str | None:
+        """Whose the target of a redirect is: None, the index's own; the name of another index; "", of none.
+
+        The same host over https is the index's own.
+        """
+        rules, origin = self.rules(index, target), origin_of(target)
+        if is_below(target, rules.url):
+            return None
+        other = next((other.name for other in self.indexes.values() if is_below(target, other.url)), "")
+        upgraded = origin.scheme == "https" and origin.host == origin_of(rules.url).host
+        return other if other or not (upgraded or rules.trusts(origin)) else None
 
     def enter(self, url: str, named: bool) -> Origin:
         """The origin of a URL to be asked first. Raises `UpstreamFailed` if it may not be."""

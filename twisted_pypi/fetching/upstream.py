@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.web.iweb import IResponse
 
-from twisted_pypi.errors import UpstreamFailed
+from twisted_pypi.errors import LedAway, UpstreamFailed
 from twisted_pypi.events import FetchDone, FetchFailed
 from twisted_pypi.fetching.addresses import Reach, is_private, resolve_host
 from twisted_pypi.fetching.answers import headers_of, length_of, retry_after
@@ -133,7 +133,12 @@ class HttpUpstream:
         await self._exchanger.close()
 
     def _report(self, request: FetchRequest, failure: UpstreamFailed) -> None:
-        """Tell the observer. Credentials that fail do so with every request: that is told anew once a minute."""
+        """Tell the observer. Credentials that fail do so with every request: that is told anew once a minute.
+
+        That another index is to be asked is no failure.
+        """
+        if isinstance(failure, LedAway) and failure.other:
+            return
         refused, now = failure.status in REFUSALS, self._reactor.seconds()
         repeated = refused and now - self._told.get(request.index, -TOLD_EVERY) < TOLD_EVERY
         if refused and not repeated:
@@ -155,10 +160,17 @@ class HttpUpstream:
                 return self._accept(request, url, response, self._reactor.seconds() - started, leave)
             self._discard(response)
             target = target_of(url, _header(response, "location"))
+            self._refuse_away(request, target, response.code)
             # Once a redirect has led away from an origin, whoever was met there must not get our secrets back.
             trusted = trusted and origin_of(target) == origin_of(url)
             url = target
         raise UpstreamFailed(f"more than {MAX_REDIRECTS} redirects", without_secrets(request.url))
+
+    def _refuse_away(self, request: FetchRequest, target: str, status: int) -> None:
+        """Raises `LedAway` for a redirect that leaves the index where the request may not."""
+        other = self._policy.away(request.index, target) if request.confined else None
+        if other is not None:
+            raise LedAway(f"redirects away, to {origin_of(target)}", without_secrets(request.url), status, other=other)
 
     async def _ask(self, request: FetchRequest, rules: IndexRules, url: str, secret: str | None) -> IResponse:
         """One exchange with one origin, on its record with the breaker. Raises `UpstreamFailed`, also for 5xx, 429."""

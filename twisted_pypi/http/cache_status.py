@@ -7,6 +7,8 @@ a Structured Fields list (RFC 8941): what a parent cache sent comes first, ours 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 
 from twisted_pypi.answers import CacheState, Provenance
 
@@ -23,6 +25,9 @@ _FORWARDED = {
     CacheState.BYPASS: "bypass",
 }
 
+_STALE = frozenset({CacheState.STALE.value, CacheState.UPDATING.value})
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+
 _MAX_INTEGER = 999_999_999_999_999  # RFC 8941, 3.3.1
 
 
@@ -31,6 +36,19 @@ def cache_status(provenance: Provenance) -> str:
     ours = "; ".join([NAME, *_parameters(provenance)])
     parent = _printable(provenance.parent).strip(" ,")
     return f"{parent}, {ours}" if parent and len(parent) <= MAX_PARENT else ours
+
+
+def is_stale(headers: Mapping[str, str]) -> bool:
+    """Whether the cache that sent these headers (names in lower case) says that its answer is stale.
+
+    It does with a negative `ttl` in the last member of the list (RFC 9211, 2.4), unless it had just asked, or in a word
+    of nginx's.
+    """
+    if headers.get("x-pypi-cache", "").strip().upper() in _STALE:
+        return True
+    nearest = _QUOTED.sub("", headers.get("cache-status", "")).rpartition(",")[2]
+    told = dict(parameter.strip().partition("=")[::2] for parameter in nearest.split(";"))
+    return told.get("ttl", "").startswith("-") and told.get("fwd-status") not in ("200", "304")
 
 
 def _parameters(provenance: Provenance) -> list[str]:
@@ -44,7 +62,8 @@ def _parameters(provenance: Provenance) -> list[str]:
     if forwarded:
         parameters += ["collapsed"] if provenance.collapsed else []
         parameters += ["stored"] if provenance.stored else []
-    return parameters + ([f"detail={_string(provenance.detail)}"] if provenance.detail else [])
+    detail = ": ".join(filter(None, (provenance.index, provenance.detail)))
+    return parameters + ([f"detail={_string(detail)}"] if detail else [])
 
 
 def _forwarded(provenance: Provenance) -> str:

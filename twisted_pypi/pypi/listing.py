@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 import ijson  # type: ignore[import-untyped]
@@ -50,27 +50,65 @@ class ProjectList:
 
     def render(self, body: str) -> Iterable[bytes]:
         """The chunks of "json" or "html". Raises `ValueError` if the list turns out to be broken."""
-        return {"json": self._render_json, "html": self._render_html}[body]()
+        return _RENDERERS[body](self.meta, self.batches())
 
-    def _render_json(self) -> Iterator[bytes]:
-        yield b'{"meta":' + simple_json.dump(self.meta) + b',"projects":['
-        separator = b""
-        for batch in self._batches():
-            if batch:
-                yield separator + simple_json.dump(batch)[1:-1]
-                separator = b","
-        yield b"]}"
-
-    def _render_html(self) -> Iterator[bytes]:
-        yield simple_html.head({"meta": self.meta}, "Simple index").encode()
-        for batch in self._batches():
-            yield "".join(map(_anchor, batch)).encode()
-        yield simple_html.tail(self.meta)
-
-    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+    def batches(self) -> Iterator[list[dict[str, Any]]]:
         """The projects with usable names, a piece of the body's worth at a time."""
         for batch in _from_json(self.body) if self.json else _from_html(self.body):
             yield [project for project in batch if _usable(project)]
+
+    def size(self) -> int:
+        """Bytes of the body."""
+        return self.body.stream.seek(0, 2)
+
+
+@frozen
+class ListUnion:
+    """`model.Document` for several project lists as one: each name once, as the shortest list that has it spells it.
+
+    The names of all lists but the longest are in memory while it is rendered. `claims` tells of a list and a normalised
+    name whether it is to be shown. It has no serial: each is of one index.
+    """
+
+    lists: Mapping[str, ProjectList]
+    claims: Callable[[str, str], bool]
+    version: None = None
+
+    def links(self) -> Iterable[FileLink]:
+        """None: it names no files."""
+        return ()
+
+    def render(self, body: str) -> Iterable[bytes]:
+        """The chunks of "json" or "html"."""
+        versions = (project_list.meta["api-version"] for project_list in self.lists.values())
+        return _RENDERERS[body]({"api-version": min(versions, key=_minor)}, self._batches())
+
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+        seen: set[str] = set()
+        shown = sorted(self.lists, key=lambda index: self.lists[index].size())
+        for index in shown:
+            for batch in self.lists[index].batches():
+                named = [(normalized(project["name"]) or "", project) for project in batch]
+                yield [project for name, project in named if name not in seen and self.claims(index, name)]
+                if index != shown[-1]:
+                    seen.update(name for name, _ in named if self.claims(index, name))
+
+
+def union(claims: Callable[[str, str], bool], stored: Mapping[str, BinaryIO]) -> ListUnion:
+    """The union of lists, in bodies that `ProjectList.render("json")` made and that stay open as long as it is used."""
+    return ListUnion({index: _stored(stream) for index, stream in stored.items()}, claims)
+
+
+def _stored(stream: BinaryIO) -> ProjectList:
+    """The list in a body that we made: its meta comes first, and the rest need not be checked."""
+    body = PageBody(stream, "", "")
+    return ProjectList(body, next(meta for found in _items(body, "meta") for meta in found), json=True)
+
+
+def _minor(version: object) -> int:
+    """The second part of an api-version whose first is known."""
+    digits = re.match(r"\d*\.(\d{1,9})", str(version))
+    return int(digits[1]) if digits else 0
 
 
 def interpret(body: PageBody) -> ProjectList:
@@ -214,6 +252,26 @@ def _named(anchors: list[Anchor]) -> list[dict[str, Any]]:
     return [{"name": name} for name in named if name]
 
 
+def _render_json(meta: dict[str, Any], batches: Iterator[list[dict[str, Any]]]) -> Iterator[bytes]:
+    yield b'{"meta":' + simple_json.dump(meta) + b',"projects":['
+    separator = b""
+    for batch in batches:
+        if batch:
+            yield separator + simple_json.dump(batch)[1:-1]
+            separator = b","
+    yield b"]}"
+
+
+def _render_html(meta: dict[str, Any], batches: Iterator[list[dict[str, Any]]]) -> Iterator[bytes]:
+    yield simple_html.head({"meta": meta}, "Simple index").encode()
+    for batch in batches:
+        yield "".join(map(_anchor, batch)).encode()
+    yield simple_html.tail(meta)
+
+
 def _anchor(project: dict[str, Any]) -> str:
     name = project["name"]
     return f'<a href="{normalized(name)}/">{escape(name)}</a><br>\n'
+
+
+_RENDERERS = {"json": _render_json, "html": _render_html}

@@ -26,17 +26,19 @@ _REMEMBERED = 2048
 class IndexMount:
     """`interfaces.Mount` for indexes in asking order, of which the last is the default.
 
-    `short_links` is False for a mount that shows an extra index alone (see `Routes`).
+    `short_links` is False for a mount that shows an extra index alone, `among_others` True for one that shows any of
+    several alone (see `Routes`).
     """
 
     indexes: tuple[IndexSpec, ...]
     short_links: bool = True
+    among_others: bool = False
     _routes: Routes = field(init=False, repr=False, eq=False)
     _remembered: Callable[[str], Route] = field(init=False, repr=False, eq=False)
 
     @_routes.default
     def _make_routes(self) -> Routes:
-        return Routes(self.indexes, self.short_links)
+        return Routes(self.indexes, self.short_links, self.among_others)
 
     @_remembered.default
     def _remember(self) -> Callable[[str], Route]:
@@ -67,6 +69,10 @@ class IndexMount:
     def at_home(self, index: str, url: str) -> bool:
         """Whether `url` is at one of the index's configured origins."""
         return any(names_origin(spec, url) for spec in self.indexes if spec.name == index)
+
+    def page_of(self, index: str, url: str) -> PageRoute | None:
+        """The page of the index that would name the file at `url`, as far as its name tells."""
+        return self._routes.page_of(index, url)
 
     def _checked(self, path: str) -> Route:
         if not _RAW_PATH.fullmatch(path):

@@ -36,6 +36,9 @@ SIMPLE_ACCEPT = f"{_SIMPLE}.v1+json, {_SIMPLE}.v1+html;q=0.2, text/html;q=0.1"
 LIST_LIMIT = 256 << 20
 """The largest project list that is read, in bytes."""
 
+UNION = "https://union.invalid/simple/"
+"""The key of the union of several project lists: no index can have it (RFC 2606)."""
+
 _METADATA = ".metadata"
 # The public index names a file's directory after its BLAKE2b-256 digest.
 _BLAKE2 = re.compile(r"packages/([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{60})/[^/]+")
@@ -100,17 +103,24 @@ class Routes:
 
     `packages` is the URL that `packages/` stands for, with its final slash. A page is stored once for all mounts that
     show its index, so its links have to be right in all of them: `short_links` (links to `packages/`) must be the same
-    for an index wherever it is the default, and False for one that is an extra index elsewhere.
+    for an index wherever it is the default, and False for one that is an extra index elsewhere. `among_others`: further
+    indexes are served elsewhere, so that what an index redirects to may be one of those.
     """
 
     indexes: tuple[IndexSpec, ...]
     short_links: bool = True
+    among_others: bool = False
     packages: str = field(init=False)
 
     @packages.default
     def _packages(self) -> str:
         files_url = urls.resolve(self.default.files_url, "") or self.default.files_url
         return f"{files_url.rstrip('/')}/packages/"
+
+    @property
+    def several(self) -> bool:
+        """Whether an index is one of several, here or elsewhere."""
+        return self.among_others or len(self.indexes) > 1
 
     @property
     def default(self) -> IndexSpec:
@@ -122,14 +132,24 @@ class Routes:
 
         Raises `Absent` if no index is for the name.
         """
+        route = self._project(name, asked_for(self.indexes, name))
+        return evolve(route, owner=name) if len(self.indexes) > 1 else route
+
+    def page_of(self, index: str, url: str) -> PageRoute | None:
+        """The project page of this index alone that would name the file at `url`; None if its name tells no project."""
+        asked = tuple(spec for spec in self.indexes if spec.name == index)
+        names = projects_of(unquote(urlsplit(url).path.rpartition("/")[2]))
+        return evolve(self._project(names[0], asked), key=f"{index} {names[0]}") if asked and names else None
+
+    def _project(self, name: str, indexes: tuple[IndexSpec, ...]) -> PageRoute:
         return PageRoute(
             key=f"simple/{name}",
             name=name,
-            sources=tuple(self._project_source(index, name) for index in asked_for(self.indexes, name)),
+            sources=tuple(self._project_source(index, name) for index in indexes),
             forms=SIMPLE_FORMS,
-            owner=name if len(self.indexes) > 1 else None,
             restrict=partial(project.restrict, self.packages),
             withhold=project.withhold,
+            tells_index=self.several,
         )
 
     def _project_source(self, index: IndexSpec, name: str) -> PageSource:
@@ -138,9 +158,30 @@ class Routes:
         return self._source(index, url, SIMPLE_ACCEPT, partial(project.interpret, short, name), short)
 
     def listing(self) -> PageRoute:
-        """The project list, of the default index."""
-        source = self._source(self.default, _below(self.default.url), SIMPLE_ACCEPT, listing.interpret)
-        return PageRoute("simple/", "", (source,), SIMPLE_FORMS, max_body=LIST_LIMIT)
+        """The project list: of several indexes the union, with each name from those that are asked for it."""
+        parts = tuple(self._list_of(index) for index in self.indexes)
+        if len(parts) == 1:
+            return parts[0]
+        return PageRoute(
+            key=UNION,
+            name="",
+            sources=tuple(source for part in parts for source in part.sources),
+            forms=SIMPLE_FORMS,
+            parts=parts,
+            merge=partial(listing.union, self._shows),
+            recipe=repr([(index.name, index.routes) for index in self.indexes]),
+        )
+
+    def _list_of(self, index: IndexSpec) -> PageRoute:
+        source = self._source(index, _below(index.url), SIMPLE_ACCEPT, listing.interpret)
+        return PageRoute("simple/", "", (source,), SIMPLE_FORMS, max_body=LIST_LIMIT, tells_index=self.several)
+
+    def _shows(self, index: str, name: str) -> bool:
+        """Whether the index is asked for the name, so that its having it counts."""
+        try:
+            return any(index == spec.name for spec in asked_for(self.indexes, name))
+        except Absent:
+            return False
 
     def api(self, name: str, version: str = "") -> PageRoute:
         """The JSON API's document of a project, or of one version (one raw path segment) of it. Raises `Absent`."""
@@ -165,8 +206,8 @@ class Routes:
     def _beside(self, route: PageRoute) -> PageRoute:
         """A document beside a project's page: of the index that owns the name, no other hears of it."""
         if len(self.indexes) == 1:
-            return route
-        return evolve(route, owner=route.name, follows=self.project(route.name))
+            return evolve(route, tells_index=self.several)
+        return evolve(route, owner=route.name, follows=self.project(route.name), tells_index=True)
 
     def _short(self, index: IndexSpec) -> str:
         """What `packages/` stands for in links of the index's pages, "" if they have none such.
@@ -195,6 +236,7 @@ class Routes:
             path_hashes=self._path_hashes(key, name),
             companion_of=key.removesuffix(_METADATA) if companion else None,
             derive=metadata_of_wheel if companion and is_wheel(name.removesuffix(_METADATA)) else None,
+            tells_index=self.several,
         )
 
     def _page_of(self, projects: tuple[str, ...]) -> PageRoute | None:
@@ -227,6 +269,7 @@ class Routes:
             interpret=interpret,
             absent_status=index.absent_status,
             layout=layout,
+            confined=self.several,
         )
 
 
