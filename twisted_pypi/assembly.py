@@ -29,9 +29,11 @@ from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.caching.withheld import Withheld
+from twisted_pypi.environment import proxy_rules
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.events import Event
 from twisted_pypi.fetching.identity import COMMON, TlsIdentity
+from twisted_pypi.fetching.proxies import ProxyRules
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
 from twisted_pypi.interfaces import Observer
@@ -183,7 +185,7 @@ class _Ground:
 def _refuse_unserved(indexes: tuple[Index, ...]) -> None:
     """Raises `ConfigError` for what the file may say and nothing heeds: better no start than a silent bypass."""
     for index in indexes:
-        for key in ("path", "mirrors", "proxy"):
+        for key in ("path", "mirrors"):
             if getattr(index, key):
                 raise ConfigError(f"[[index]] {index.name}: {key}", "is not served by this version")
 
@@ -231,13 +233,20 @@ def _fetching(settings: Settings) -> UpstreamSettings:
         settings.read_timeout,
         settings.max_fetches,
         tls[COMMON],
-        {index.name: _rules(index, tls) for index in settings.indexes},
+        {index.name: _rules(index, tls, settings.proxies) for index in settings.indexes},
     )
 
 
-def _rules(index: Index, tls: Mapping[TlsIdentity, TlsPolicy]) -> IndexRules:
-    origins = origins_of(index)
-    return IndexRules(index.name, index.url, origins, index.credential, tls[index.tls], index.absent_status)
+def _rules(index: Index, tls: Mapping[TlsIdentity, TlsPolicy], environment: ProxyRules) -> IndexRules:
+    return IndexRules(
+        index.name,
+        index.url,
+        origins_of(index),
+        index.credential,
+        tls[index.tls],
+        index.absent_status,
+        environment if index.proxy is None else proxy_rules(index.proxy),
+    )
 
 
 def _page_policy(settings: Settings) -> PagePolicy:

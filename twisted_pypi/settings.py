@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from twisted_pypi.fetching.identity import COMMON, TlsIdentity
+from twisted_pypi.fetching.proxies import NO_PROXIES, ProxyRules
 from twisted_pypi.sources import Found
 from twisted_pypi.units import Network
 
@@ -80,7 +81,7 @@ class Settings:
     default, that of `--index-url`. `prefix` is "" or as in "/pypi". `base_url` does
     not end with a slash. `min_free` None is
     the rule (1G, or 5 % of the file system if that is less); `max_file_size` and `max_stale` None: no limit. `allow`
-    empty: any client. `access_log` is a path, "-" for stdout, None for off.
+    empty: any client. `access_log` is a path, "-" for stdout, None for off. `proxies` are the environment's.
     """
 
     interface: str
@@ -111,6 +112,7 @@ class Settings:
     insecure_host: frozenset[str]
     access_log: str | None
     log_level: str
+    proxies: ProxyRules = NO_PROXIES
 
 
 @frozen

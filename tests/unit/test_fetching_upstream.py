@@ -93,6 +93,9 @@ class Wire(StringTransport):
             super().abortConnection()
             self.reactor.callLater(0, self.lose, ConnectionAborted())
 
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802
+        pass
+
     @property
     def request(self) -> dict[str, str]:
         """Headers by lower-case name; the request line under ""."""

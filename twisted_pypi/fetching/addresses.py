@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -26,6 +27,7 @@ _SPECIAL_V4 = tuple(
         *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
     )
 )
+_NUMERIC = re.compile(r"(?:(?:0x[0-9a-f]*|[0-9]+)(?:\.|$)){1,4}", re.IGNORECASE)
 _GLOBAL_V6 = IPv6Network("2000::/3")
 _SPECIAL_V6 = tuple(IPv6Network(net) for net in ("2001::/23", "2001:db8::/32", "3fff::/20"))
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -50,6 +52,17 @@ def is_global(address: str) -> bool:
     if embedded:
         return all(map(_is_global_v4, embedded))
     return parsed in _GLOBAL_V6 and not any(parsed in net for net in _SPECIAL_V6)
+
+
+def is_inside(host: str) -> bool:
+    """Whether a host is written as an address that isn't globally routable, or as this machine's name (RFC 6761, 6.3).
+
+    It is all that can be told of a host that a proxy resolves. Numbers in the forms that only `inet_aton` reads
+    (`127.1`, `0x7f000001`) count as such addresses.
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    return bool(_NUMERIC.fullmatch(host) or ":" in host) and not is_global(host)
 
 
 def _is_global_v4(address: IPv4Address) -> bool:

@@ -12,7 +12,7 @@ from twisted.web.iweb import IResponse
 
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import FetchDone, FetchFailed
-from twisted_pypi.fetching.addresses import is_global, resolve_host
+from twisted_pypi.fetching.addresses import is_global, is_inside, resolve_host
 from twisted_pypi.fetching.answers import headers_of, length_of, retry_after
 from twisted_pypi.fetching.body import Drain, HttpBody
 from twisted_pypi.fetching.breaker import Breakers
@@ -20,15 +20,16 @@ from twisted_pypi.fetching.credentials import authorization
 from twisted_pypi.fetching.exchange import Exchanger, Message
 from twisted_pypi.fetching.limits import FairSlots
 from twisted_pypi.fetching.policy import IndexRules, OriginPolicy
+from twisted_pypi.fetching.proxies import Proxy
 from twisted_pypi.fetching.redirects import MAX_REDIRECTS, REDIRECTS, target_of
 from twisted_pypi.fetching.tls import TlsPolicy
+from twisted_pypi.fetching.tunnel import USER_AGENT, wants_credentials
 from twisted_pypi.interfaces import FetchedBody, Observer
 from twisted_pypi.model import FetchRequest
 from twisted_pypi.urls import origin_of, without_secrets
 
 __all__ = ["HttpFetched", "HttpUpstream", "IndexRules", "UpstreamSettings"]
 
-USER_AGENT = "pypicache"
 REFUSALS = frozenset({401, 403})
 """What an index answers to credentials that it doesn't take."""
 
@@ -159,10 +160,12 @@ class HttpUpstream:
         origin = origin_of(url)
         any_address = self._policy.trusted(origin) or await self._is_private(rules)
         tls = (rules.tls if rules.trusts(origin) else None) or self._settings.tls
-        message = Message(request.method, url, _request_headers(request, secret), any_address, tls)
+        proxy = rules.proxies.proxy_for(origin)
+        headers = _request_headers(request, secret)
+        message = Message(request.method, url, headers, any_address, tls, proxy)
         try:
             response = await self._exchanger.send(message)
-            self._judge(url, response)
+            self._judge(url, response, proxy)
         except UpstreamFailed as failure:
             if failure.unreachable:
                 self._breakers.failed(origin, self._reactor.seconds())
@@ -170,8 +173,13 @@ class HttpUpstream:
         self._breakers.succeeded(origin)
         return response
 
-    def _judge(self, url: str, response: IResponse) -> None:
+    def _judge(self, url: str, response: IResponse, proxy: Proxy | None) -> None:
         status = response.code
+        if status == 407 and proxy is not None:
+            self._discard(response)
+            raise UpstreamFailed(
+                f"the proxy {proxy} {wants_credentials(proxy)}", without_secrets(url), unreachable=True
+            )
         if status == 429 or not 200 <= status < 500:
             self._discard(response)
             after = retry_after(_header(response, "retry-after"), self._reactor.seconds())
@@ -198,7 +206,10 @@ class HttpUpstream:
         until, private = self._private.get(rules.name, (now, False))
         if now < until:
             return private
-        looking = resolve_host(self._reactor.nameResolver, origin_of(rules.url).host)
+        origin = origin_of(rules.url)
+        if rules.proxies.proxy_for(origin) is not None:
+            return is_inside(origin.host)  # names are the proxy's business, and may not even be known here
+        looking = resolve_host(self._reactor.nameResolver, origin.host)
         addresses = await _within(looking, self._settings.connect_timeout, self._reactor)
         private = bool(addresses) and not any(map(is_global, addresses))
         self._private[rules.name] = (self._reactor.seconds() + PRIVATE_KEPT, private)
