@@ -4,7 +4,7 @@ client → CacheSite → ProxyResource → mount (path → route)
                           ↓
              CachedPages / CachedFiles → DiskStore
                           ↓
-             Refresher / Transfers → HttpUpstream → index
+             Refresher / Transfers → MirroredUpstream → HttpUpstream → index or mirror
 
 While the daemon runs, `Parts.use` brings other settings into force (`reloading` says when).
 """
@@ -29,16 +29,15 @@ from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.caching.withheld import Withheld
-from twisted_pypi.environment import proxy_rules
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.events import Event
-from twisted_pypi.fetching.identity import COMMON, TlsIdentity
-from twisted_pypi.fetching.proxies import ProxyRules
+from twisted_pypi.fetching.failover import MirroredUpstream
+from twisted_pypi.fetching.identity import COMMON
 from twisted_pypi.fetching.tls import TlsPolicy
-from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
+from twisted_pypi.fetching.upstream import HttpUpstream, UpstreamSettings
 from twisted_pypi.interfaces import Observer
+from twisted_pypi.places import places_of, replaceable, rules_of
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
-from twisted_pypi.pypi.routes import origins_of
 from twisted_pypi.settings import Index, Settings
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.limits import Limits
@@ -74,6 +73,7 @@ class Parts:
     pages: CachedPages
     files: CachedFiles
     upstream: HttpUpstream
+    mirrored: MirroredUpstream
     store: DiskStore
     pools: tuple[ThreadWorkers, ...]
     access_log: AccessLog | None
@@ -91,6 +91,7 @@ class Parts:
         mount = IndexMount(settings.indexes)
         resource = self.front(settings, mount)
         self.upstream.use(fetching)
+        self.mirrored.use(places_of(settings))
         self.store.use(_limits(settings))
         self.pages.use(_page_policy(settings))
         self.files.use(settings.offline, settings.not_found_ttl)
@@ -110,8 +111,9 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
     upstream = HttpUpstream(reactor, _fetching(settings), observer)
+    mirrored = MirroredUpstream(upstream, reactor, places_of(settings))
     mount = IndexMount(settings.indexes)
-    ground = _Ground(reactor, settings, observer, parsing, store, upstream)
+    ground = _Ground(reactor, settings, observer, parsing, store, mirrored)
     pages = ground.pages()
     knowledge = Knowledge(store.facts, pages, mount.permits)
     files = ground.files(knowledge)
@@ -141,7 +143,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
 
     site = CacheSite(front(settings, mount), reactor, observer)
     pools = (disk, catalogue, parsing)
-    return Parts(site, readiness, pages, files, upstream, store, pools, access_log, knowledge, log, front)
+    return Parts(site, readiness, pages, files, upstream, mirrored, store, pools, access_log, knowledge, log, front)
 
 
 @frozen
@@ -153,7 +155,7 @@ class _Ground:
     observer: Observer
     parsing: ThreadWorkers
     store: DiskStore
-    upstream: HttpUpstream
+    upstream: MirroredUpstream
 
     def pages(self) -> CachedPages:
         """Caching of pages: the store, and behind it the refresher, which asks upstream."""
@@ -185,9 +187,8 @@ class _Ground:
 def _refuse_unserved(indexes: tuple[Index, ...]) -> None:
     """Raises `ConfigError` for what the file may say and nothing heeds: better no start than a silent bypass."""
     for index in indexes:
-        for key in ("path", "mirrors"):
-            if getattr(index, key):
-                raise ConfigError(f"[[index]] {index.name}: {key}", "is not served by this version")
+        if index.path:
+            raise ConfigError(f"[[index]] {index.name}: path", "is not served by this version")
 
 
 def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:
@@ -233,19 +234,8 @@ def _fetching(settings: Settings) -> UpstreamSettings:
         settings.read_timeout,
         settings.max_fetches,
         tls[COMMON],
-        {index.name: _rules(index, tls, settings.proxies) for index in settings.indexes},
-    )
-
-
-def _rules(index: Index, tls: Mapping[TlsIdentity, TlsPolicy], environment: ProxyRules) -> IndexRules:
-    return IndexRules(
-        index.name,
-        index.url,
-        origins_of(index),
-        index.credential,
-        tls[index.tls],
-        index.absent_status,
-        environment if index.proxy is None else proxy_rules(index.proxy),
+        {rules.name: rules for index in settings.indexes for rules in rules_of(index, tls, settings.proxies)},
+        replaceable(settings),
     )
 
 

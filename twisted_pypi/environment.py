@@ -45,8 +45,9 @@ def _proxy(environ: Mapping[str, str], variable: str) -> Proxy | None:
     try:
         address = units.proxy(text if "://" in text else f"http://{text}")
         proxy = Proxy(origin_of(address.url)) if address.url else None
-    except ValueError as error:
-        raise ConfigError(name, f'{error} (an index with proxy = "none" does without)') from None
+    except ValueError:
+        told = 'a proxy is named as in http://proxy.example:3128 (an index with proxy = "none" does without)'
+        raise ConfigError(name, told) from None
     if proxy is None or not (address.username or address.password):
         return proxy
     return Proxy(proxy.origin, basic(address.username, address.password))

@@ -28,11 +28,13 @@ class Credential:
 class Remote:
     """A server that stands in for an index, or between it and us, and what it wants to see.
 
-    `url` holds no credentials and ends with a slash.
+    `url` holds no credentials and ends with a slash. `files_url` is where a mirror has its `packages/`, "" if that is
+    beside its pages.
     """
 
     url: str
     credential: Credential | None = None
+    files_url: str = ""
 
 
 DIRECT = Remote("")

@@ -53,15 +53,17 @@ class Refresher:
         """One source's answer, stored if it is a page. `copy` is what is stored for this very source."""
         withheld = await self._withheld(route, source)
         conditions = _conditions(copy) if copy is not None and _still_right(copy, source, withheld) else {}
-        request = FetchRequest(source.url, source.index, source.accept, conditions, client)
-        try:
-            fetched = await self.upstream.fetch(request)
-        except UpstreamFailed as failure:
-            return Asked(Outcome.FAILED, status=failure.status, failure=failure)
-        try:
-            return await self._interpret(route, source, copy if conditions else None, copy, fetched)
-        except UpstreamFailed as failure:
-            return Asked(Outcome.FAILED, status=fetched.status, seconds=fetched.seconds, failure=failure)
+        request = FetchRequest(source.url, source.index, source.accept, conditions, client, held=copy is not None)
+        while True:
+            try:
+                fetched = await self.upstream.fetch(request)
+            except UpstreamFailed as failure:
+                return Asked(Outcome.FAILED, status=failure.status, failure=failure)
+            try:
+                return await self._interpret(route, source, copy if conditions else None, copy, fetched)
+            except UpstreamFailed as failure:
+                if not self.upstream.refuse(fetched):
+                    return Asked(Outcome.FAILED, status=fetched.status, seconds=fetched.seconds, failure=failure)
 
     async def withhold(self, page: str, file: str) -> bool:
         """Announce the companion of this file no more; whether the stored page with this key still does."""

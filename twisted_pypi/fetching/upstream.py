@@ -24,9 +24,9 @@ from twisted_pypi.fetching.proxies import Proxy
 from twisted_pypi.fetching.redirects import MAX_REDIRECTS, REDIRECTS, target_of
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.fetching.tunnel import USER_AGENT, wants_credentials
-from twisted_pypi.interfaces import FetchedBody, Observer
+from twisted_pypi.interfaces import Fetched, FetchedBody, Observer
 from twisted_pypi.model import FetchRequest
-from twisted_pypi.urls import origin_of, without_secrets
+from twisted_pypi.urls import Origin, origin_of, without_secrets
 
 __all__ = ["HttpFetched", "HttpUpstream", "IndexRules", "UpstreamSettings"]
 
@@ -42,13 +42,17 @@ PRIVATE_KEPT = 60.0
 
 @frozen
 class UpstreamSettings:
-    """How to fetch: timeouts in seconds, rules by index name; `tls` where an index has none of its own."""
+    """How to fetch: timeouts in seconds, rules by index name; `tls` where an index has none of its own.
+
+    `replaceable` are the origins that others stand in for.
+    """
 
     connect_timeout: float = 5.0
     read_timeout: float = 10.0
     max_fetches: int = 32
     tls: TlsPolicy = field(factory=TlsPolicy)
     indexes: Mapping[str, IndexRules] = field(factory=dict)
+    replaceable: frozenset[Origin] = frozenset()
 
 
 @define(eq=False)
@@ -90,6 +94,7 @@ class HttpUpstream:
     def use(self, settings: UpstreamSettings) -> None:
         """Fetch so from now on. What is under way goes on as it began; connections that idle are not used again."""
         self._settings = settings
+        self._breakers.replaceable = settings.replaceable
         for slots in self._slots.values():
             slots.resize(settings.max_fetches)
         self._policy = OriginPolicy(settings.indexes)
@@ -105,6 +110,10 @@ class HttpUpstream:
     def may_probe(self, url: str) -> bool:
         """See `interfaces.Upstream`."""
         return self._breakers.may_probe(origin_of(url), self._reactor.seconds())
+
+    def refuse(self, fetched: Fetched) -> bool:
+        """See `interfaces.Upstream`. There is one place only."""
+        return False
 
     async def fetch(self, request: FetchRequest) -> HttpFetched:
         """See `interfaces.Upstream`."""
@@ -162,7 +171,7 @@ class HttpUpstream:
         tls = (rules.tls if rules.trusts(origin) else None) or self._settings.tls
         proxy = rules.proxies.proxy_for(origin)
         headers = _request_headers(request, secret)
-        message = Message(request.method, url, headers, any_address, tls, proxy)
+        message = Message(request.method, url, headers, any_address, tls, proxy, request.patience)
         try:
             response = await self._exchanger.send(message)
             self._judge(url, response, proxy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -16,6 +16,7 @@ from twisted_pypi.model import Document, FileRoute, Form, PageBody, PageRoute, P
 from twisted_pypi.pypi import api, listing, project
 from twisted_pypi.pypi.links import key_of_path, url_of
 from twisted_pypi.pypi.metadata import metadata_of_wheel
+from twisted_pypi.pypi.mirroring import MirrorSpec, below, mirrors_of, root_of
 from twisted_pypi.pypi.names import is_distribution, is_wheel, matches, projects_of
 
 _SIMPLE = "application/vnd.pypi.simple"
@@ -69,6 +70,8 @@ class IndexSpec(Protocol):
     def public(self) -> bool: ...
     @property
     def routes(self) -> tuple[str, ...]: ...
+    @property
+    def mirrors(self) -> Sequence[MirrorSpec]: ...
 
 
 def origins_of(index: IndexSpec) -> frozenset[urls.Origin]:
@@ -133,19 +136,25 @@ class Routes:
         )
 
     def _project_source(self, index: IndexSpec, name: str) -> PageSource:
-        url = f"{_below(index.url)}{name}/"
-        return self._source(index, url, SIMPLE_ACCEPT, partial(project.interpret, self._short(index), name))
+        url = f"{below(index.url)}{name}/"
+        interpret = partial(project.interpret, self._short(index), name, mirrors=mirrors_of(index))
+        return self._source(index, url, SIMPLE_ACCEPT, interpret)
 
     def listing(self) -> PageRoute:
         """The project list, of the default index."""
-        source = self._source(self.default, _below(self.default.url), SIMPLE_ACCEPT, listing.interpret)
+        source = self._source(self.default, below(self.default.url), SIMPLE_ACCEPT, listing.interpret)
         return PageRoute("simple/", "", (source,), SIMPLE_FORMS, max_body=LIST_LIMIT)
 
     def api(self, name: str, version: str = "") -> PageRoute:
         """The JSON API's document of a project, or of one version (one raw path segment) of it. Raises `Absent`."""
         path = f"pypi/{name}/{version}/json" if version else f"pypi/{name}/json"
         sources = tuple(
-            self._source(index, _root(index) + path, "application/json", partial(api.interpret_api, self._short(index)))
+            self._source(
+                index,
+                root_of(index.url) + path,
+                "application/json",
+                partial(api.interpret_api, self._short(index), mirrors=mirrors_of(index)),
+            )
             for index in asked_for(self.indexes, name)
         )
         return self._beside(PageRoute(path, name, sources, API_FORMS))
@@ -155,7 +164,7 @@ class Routes:
         path = f"integrity/{name}/{version}/{filename}/provenance"
         accept = f"{_INTEGRITY}, application/json;q=0.5"
         sources = tuple(
-            self._source(index, _root(index) + path, accept, api.interpret_integrity)
+            self._source(index, root_of(index.url) + path, accept, api.interpret_integrity)
             for index in asked_for(self.indexes, name)
         )
         return self._beside(PageRoute(path, name, sources, INTEGRITY_FORMS))
@@ -223,13 +232,3 @@ class Routes:
             interpret=interpret,
             absent_status=index.absent_status,
         )
-
-
-def _root(index: IndexSpec) -> str:
-    """Where the index has its other APIs: beside `simple/`, else at its origin."""
-    url = _below(index.url)
-    return url.removesuffix("simple/") if url.endswith("/simple/") else f"{urls.origin_of(url)}/"
-
-
-def _below(url: str) -> str:
-    return f"{url.rstrip('/')}/"
