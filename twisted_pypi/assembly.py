@@ -14,6 +14,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from secrets import token_hex
 from typing import Any, BinaryIO, cast
 
 from attrs import define, evolve, frozen
@@ -47,6 +48,9 @@ from twisted_pypi.web.metrics import Metrics
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
 from twisted_pypi.web.site import CacheSite
 from twisted_pypi.workers import ThreadWorkers
+
+IDENTITY = token_hex(8)
+"""Which daemon this is, to those that it asks and that may ask it."""
 
 SPOOLED = 8 << 20
 """Bytes of a page's body that are kept in memory; what is larger goes to a temporary file."""
@@ -138,6 +142,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
             allow=settings.allow,
             trusted_proxy=settings.trusted_proxy,
             admin_token=settings.admin_token or "",
+            identity=IDENTITY,
         )
         return ProxyResource(services)
 
@@ -236,6 +241,7 @@ def _fetching(settings: Settings) -> UpstreamSettings:
         tls[COMMON],
         {rules.name: rules for index in settings.indexes for rules in rules_of(index, tls, settings.proxies)},
         replaceable(settings),
+        IDENTITY,
     )
 
 

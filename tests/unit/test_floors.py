@@ -13,15 +13,14 @@ import twisted_pypi
 ROOT = Path(twisted_pypi.__file__).parent
 PACKAGE = "twisted_pypi"
 FLOORS = {
-    **dict.fromkeys(
-        ("model", "records", "answers", "digests", "errors", "events", "interfaces", "mirrors", "urls", "http"), 0
-    ),
+    **dict.fromkeys(("model", "records", "answers", "digests", "errors", "events", "interfaces", "urls", "http"), 0),
+    **dict.fromkeys(("hops", "mirrors"), 0),
     **dict.fromkeys(("storage", "fetching", "pypi", "workers"), 1),
     "caching": 2,
     "web": 3,
 }
 TOP = 4
-PURE = {"model", "records", "answers", "digests", "errors", "events", "interfaces", "mirrors", "urls", "http", "pypi"}
+PURE = {"model", "records", "answers", "digests", "errors", "events", "interfaces", "urls", "http", "pypi", "mirrors"}
 IMPURE_MODULES = {"asyncio", "os", "socket", "sqlite3", "subprocess", "threading", "time", "twisted"}
 KNOWS_PACKAGING = {"packaging", "pypi"}
 

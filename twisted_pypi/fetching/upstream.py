@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.web.iweb import IResponse
 
+from twisted_pypi import hops
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import FetchDone, FetchFailed
 from twisted_pypi.fetching.addresses import is_global, is_inside, resolve_host
@@ -33,8 +34,11 @@ __all__ = ["HttpFetched", "HttpUpstream", "IndexRules", "UpstreamSettings"]
 REFUSALS = frozenset({401, 403})
 """What an index answers to credentials that it doesn't take."""
 
+LOOP = 508
+"""What a cache answers to a request that it sent itself (RFC 5842, 7.2): nothing is wrong with it."""
+
 TOLD_EVERY = 60.0
-"""Seconds after which it is told again that an index doesn't take its credentials."""
+"""Seconds after which it is told again that an index doesn't take its credentials, or that its server asks us."""
 
 PRIVATE_KEPT = 60.0
 """Seconds for which it is remembered whether an index's own address is private."""
@@ -44,7 +48,7 @@ PRIVATE_KEPT = 60.0
 class UpstreamSettings:
     """How to fetch: timeouts in seconds, rules by index name; `tls` where an index has none of its own.
 
-    `replaceable` are the origins that others stand in for.
+    `replaceable` are the origins that others stand in for. `identity` is what `hops` tells us by, "": nothing.
     """
 
     connect_timeout: float = 5.0
@@ -53,6 +57,7 @@ class UpstreamSettings:
     tls: TlsPolicy = field(factory=TlsPolicy)
     indexes: Mapping[str, IndexRules] = field(factory=dict)
     replaceable: frozenset[Origin] = frozenset()
+    identity: str = ""
 
 
 @define(eq=False)
@@ -137,8 +142,9 @@ class HttpUpstream:
         await self._exchanger.close()
 
     def _report(self, request: FetchRequest, failure: UpstreamFailed) -> None:
-        """Tell the observer. Credentials that fail do so with every request: that is told anew once a minute."""
-        refused, now = failure.status in REFUSALS, self._reactor.seconds()
+        """Tell the observer. Credentials that fail do so with every request, as siblings that ask each other come to
+        that: it is told anew once a minute."""
+        refused, now = failure.status in REFUSALS | {LOOP}, self._reactor.seconds()
         repeated = refused and now - self._told.get(request.index, -TOLD_EVERY) < TOLD_EVERY
         if refused and not repeated:
             self._told[request.index] = now
@@ -170,7 +176,7 @@ class HttpUpstream:
         any_address = self._policy.trusted(origin) or await self._is_private(rules)
         tls = (rules.tls if rules.trusts(origin) else None) or self._settings.tls
         proxy = rules.proxies.proxy_for(origin)
-        headers = _request_headers(request, secret)
+        headers = _request_headers(request, secret, self._settings.identity)
         message = Message(request.method, url, headers, any_address, tls, proxy, request.patience)
         try:
             response = await self._exchanger.send(message)
@@ -191,8 +197,9 @@ class HttpUpstream:
             )
         if status == 429 or not 200 <= status < 500:
             self._discard(response)
+            unreachable = status >= 500 and status != LOOP
             after = retry_after(_header(response, "retry-after"), self._reactor.seconds())
-            raise UpstreamFailed(f"answered {status}", without_secrets(url), status, after, unreachable=status >= 500)
+            raise UpstreamFailed(f"answered {status}", without_secrets(url), status, after, unreachable)
 
     def _accept(
         self, request: FetchRequest, url: str, response: IResponse, seconds: float, leave: Callable[[], None]
@@ -225,12 +232,13 @@ class HttpUpstream:
         return private
 
 
-def _request_headers(request: FetchRequest, secret: str | None) -> dict[str, str]:
+def _request_headers(request: FetchRequest, secret: str | None, identity: str) -> dict[str, str]:
     headers = {
         "User-Agent": USER_AGENT,
         "Accept": request.accept,
         "Accept-Encoding": "identity" if request.file else "gzip",
         **request.headers,
+        **hops.headers(identity),
     }
     return headers if secret is None else {**headers, "Authorization": secret}
 
