@@ -176,3 +176,19 @@ def test_one_that_is_its_own_mirror_asks_the_other_place(tmp_path: Path, mirror:
     config.write_text(f'index-url = "{own}"\n{TABLE.format(own, mirror.index_url)}')
     with Daemon(tmp_path / "daemon", ("--port", str(port), "--config", str(config))) as daemon:
         assert served(daemon, "big") == BIG.data
+
+
+def test_a_laptop_names_the_offices_cache_first(tmp_path: Path, mirror: Upstream) -> None:
+    (port,) = free_ports(1)
+    office = f"http://127.0.0.1:{port}/simple/"
+    config = tmp_path / "laptop.toml"
+    config.write_text(f'index-url = "{office}"\nindex-ttl = 0\n{TABLE.format(office, mirror.index_url)}')
+    at_office = Daemon(tmp_path / "office", ("--port", str(port), "--index-url", mirror.index_url, "--index-ttl", "1h"))
+    with Daemon(tmp_path / "laptop", ("--config", str(config))) as laptop:
+        with at_office:
+            at_work = links(laptop, "big")
+            assert ask(laptop, at_work[BIG.name]).body == BIG.data
+            assert mirror.count("/simple/big/") == mirror.count("/packages/", "GET") == 1
+        assert links(laptop, "big") == at_work
+        assert ask(laptop, at_work[BIG.name]).state == "HIT"
+        assert served(laptop, "lib") == wheel("lib").data

@@ -280,15 +280,9 @@ class Transfers:
 
 
 def _request(known: Known, client: str, headers: Mapping[str, str], method: str = "GET") -> FetchRequest:
+    decides = verifiable(known.hashes)
     return FetchRequest(
-        known.url,
-        known.index,
-        headers=headers,
-        client=client,
-        method=method,
-        file=True,
-        named=known.named,
-        verifiable=verifiable(known.hashes),
+        known.url, known.index, "*/*", headers, client, method, file=True, named=known.named, verifiable=decides
     )
 
 

@@ -138,31 +138,26 @@ class MirroredUpstream:
         """
         failures: list[UpstreamFailed] = []
         spare: _Answer | None = None
-        try:
-            for number, attempt in enumerate(order):
-                hurried = number + 1 < (well if number < well else len(order))
-                others = tuple(other for other in order if other is not attempt)
-                try:
-                    answer = await self._ask(attempt, others, FIRST_BYTE if hurried else None)
-                    if _is_good(places, attempt, answer.status):
-                        kept, spare = spare, None
-                        _abandon(kept)
-                        return answer
-                except UpstreamFailed as failure:
-                    failures.append(failure)
-                    continue
-                if spare is None:
-                    spare = answer
-                else:
-                    _abandon(answer)
-            if spare is not None and not (failures and order[0].request.file):
-                kept, spare = spare, None
-                return kept
-        finally:
-            _abandon(spare)
+        for number, attempt in enumerate(order):
+            hurried = number + 1 < (well if number < well else len(order))
+            others = tuple(other for other in order if other is not attempt)
+            try:
+                answer = await self._ask(places, attempt, others, FIRST_BYTE if hurried else None)
+            except UpstreamFailed as failure:
+                failures.append(failure)
+                continue
+            if _is_good(places, attempt.request, answer.status):
+                return answer
+            # Nobody reads such a body; its place among the fetches may be the one that the next attempt waits for.
+            answer.body.abandon()
+            spare = spare or answer
+        if spare is not None and not (failures and order[0].request.file):
+            return spare
         raise _together(failures)
 
-    async def _ask(self, attempt: _Attempt, others: tuple[_Attempt, ...], patience: float | None) -> _Answer:
+    async def _ask(
+        self, places: Places, attempt: _Attempt, others: tuple[_Attempt, ...], patience: float | None
+    ) -> _Answer:
         """One place's answer. Raises `UpstreamFailed`, also where it says that something is lacking and may not."""
         try:
             fetched = await self._upstream.fetch(evolve(attempt.request, patience=patience))
@@ -170,6 +165,10 @@ class MirroredUpstream:
             if failure.status == 429:
                 self._rest(attempt, failure.retry_after)
             raise
+        if _lags(places, attempt, fetched.status):
+            fetched.body.abandon()
+            problem = f"answered {fetched.status}, but may lag behind"
+            raise UpstreamFailed(problem, without_secrets(attempt.request.url))
         watched = attempt.request.file and _is_long(attempt.request)
         body = LeavingBody(
             fetched.body,
@@ -238,24 +237,21 @@ def _elsewhere(request: FetchRequest) -> dict[str, str]:
     return headers
 
 
-def _is_good(places: Places, attempt: _Attempt, status: int) -> bool:
-    """Whether nobody else has to be asked. Raises `UpstreamFailed` where a project's lacking is not to be believed."""
-    request = attempt.request
-    if request.file or status not in places.absent_status:
-        return status in _GOOD
-    if attempt.place.mirror is not None and (request.held or not places.final):
-        raise UpstreamFailed(f"answered {status}, but may lag behind", without_secrets(request.url))
-    return True
+def _is_good(places: Places, request: FetchRequest, status: int) -> bool:
+    """Whether nobody else has to be asked."""
+    return status in _GOOD or (not request.file and status in places.absent_status)
+
+
+def _lags(places: Places, attempt: _Attempt, status: int) -> bool:
+    """Whether a place says that a project is lacking, and is not to be believed."""
+    if attempt.place.mirror is None or attempt.request.file or status not in places.absent_status:
+        return False
+    return attempt.request.held or not places.final
 
 
 def _is_long(request: FetchRequest) -> bool:
     """Whether all of a file is wanted, or the rest of it: what breaks then is gone on with."""
     return request.method == "GET" and request.headers.get("Range", "-").endswith("-")
-
-
-def _abandon(answer: _Answer | None) -> None:
-    if answer is not None:
-        answer.body.abandon()
 
 
 def _together(failures: list[UpstreamFailed]) -> UpstreamFailed:
