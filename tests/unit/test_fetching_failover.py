@@ -339,6 +339,14 @@ class SpeedTests(FailoverTestCase):
         self.fetch(FILE)
         assert self.asked() == [B + FILE]
 
+    def test_one_that_nobody_wants_any_more_has_not(self) -> None:
+        fetched, _ = self.begin()
+        reading = Deferred.fromCoroutine(fetched.body.read())
+        fetched.body.abandon()
+        self.failureResultOf(reading, UpstreamFailed)
+        self.fetch(FILE)
+        assert self.asked() == [A + FILE]
+
     def test_the_body_is_the_one_below(self) -> None:
         body = ControlledBody()
         leaving = LeavingBody(body, self.clock, A, lambda: None, lambda: False)

@@ -32,6 +32,7 @@ class LeavingBody:
     elsewhere: Callable[[], bool]
     _waited: float = field(default=0.0, init=False)
     _came: int = field(default=0, init=False)
+    _abandoned: bool = field(default=False, init=False)
 
     @property
     def length(self) -> int | None:
@@ -49,7 +50,8 @@ class LeavingBody:
         try:
             data = await self.body.read()
         except UpstreamFailed:
-            self.broke()
+            if not self._abandoned:  # by who reads it: that says nothing of the place
+                self.broke()
             raise
         self._waited += self.clock.seconds() - begun
         self._came += len(data)
@@ -59,6 +61,7 @@ class LeavingBody:
 
     def abandon(self) -> None:
         """See `FetchedBody`."""
+        self._abandoned = True
         self.body.abandon()
 
     def _judge(self) -> None:
