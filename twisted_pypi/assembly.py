@@ -4,7 +4,7 @@ client → CacheSite → ProxyResource → mount (path → route)
                           ↓
              CachedPages / CachedFiles → DiskStore
                           ↓
-             Refresher / Transfers → HttpUpstream → index
+             Refresher / Transfers → MirroredUpstream → HttpUpstream → index or mirror
 
 While the daemon runs, `Parts.use` brings other settings into force (`reloading` says when).
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from secrets import token_hex
 from typing import Any, BinaryIO, cast
 
 from attrs import define, evolve, frozen
@@ -33,12 +34,13 @@ from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.clocks import WallClock
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.events import Event
-from twisted_pypi.fetching.identity import COMMON, TlsIdentity
+from twisted_pypi.fetching.failover import MirroredUpstream
+from twisted_pypi.fetching.identity import COMMON
 from twisted_pypi.fetching.tls import TlsPolicy
-from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
+from twisted_pypi.fetching.upstream import HttpUpstream, UpstreamSettings
 from twisted_pypi.interfaces import Observer
+from twisted_pypi.places import places_of, replaceable, rules_of
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
-from twisted_pypi.pypi.routes import origins_of
 from twisted_pypi.settings import Index, Settings
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.limits import Limits
@@ -51,6 +53,9 @@ from twisted_pypi.web.metrics import Metrics
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
 from twisted_pypi.web.site import CacheSite
 from twisted_pypi.workers import ThreadWorkers
+
+IDENTITY = token_hex(8)
+"""Which daemon this is, to those that it asks and that may ask it."""
 
 SPOOLED = 8 << 20
 """Bytes of a page's body that are kept in memory; what is larger goes to a temporary file."""
@@ -77,6 +82,7 @@ class Parts:
     pages: CachedPages
     files: CachedFiles
     upstream: HttpUpstream
+    mirrored: MirroredUpstream
     store: DiskStore
     pools: tuple[ThreadWorkers, ...]
     access_log: AccessLog | None
@@ -94,6 +100,7 @@ class Parts:
         mount = IndexMount(settings.indexes)
         services = self.front(settings, mount)
         self.upstream.use(fetching)
+        self.mirrored.use(places_of(settings))
         self.store.use(_limits(settings))
         self.pages.use(_page_policy(settings))
         self.files.use(settings.offline, settings.not_found_ttl)
@@ -115,8 +122,9 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, wall, observer, _limits(settings))
     upstream = HttpUpstream(reactor, _fetching(settings), observer)
+    mirrored = MirroredUpstream(upstream, reactor, places_of(settings))
     mount = IndexMount(settings.indexes)
-    ground = _Ground(reactor, wall, settings, observer, parsing, store, upstream)
+    ground = _Ground(reactor, wall, settings, observer, parsing, store, mirrored)
     pages = ground.pages()
     knowledge = Knowledge(store.facts, pages, mount.permits, mount.at_home, mount.page_of)
     files = ground.files(knowledge)
@@ -141,6 +149,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
             allow=settings.allow,
             trusted_proxy=settings.trusted_proxy,
             admin_token=settings.admin_token or "",
+            identity=IDENTITY,
         )
 
     services = front(settings, mount)
@@ -149,7 +158,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     site = CacheSite(ProxyResource(services), reactor, observer, wall=wall, admission=admission)
     _present(site, services, settings)
     pools = (disk, catalogue, parsing)
-    return Parts(site, readiness, pages, files, upstream, store, pools, access_log, knowledge, log, front)
+    return Parts(site, readiness, pages, files, upstream, mirrored, store, pools, access_log, knowledge, log, front)
 
 
 def _present(site: CacheSite, services: Services, settings: Settings) -> None:
@@ -172,7 +181,7 @@ class _Ground:
     observer: Observer
     parsing: ThreadWorkers
     store: DiskStore
-    upstream: HttpUpstream
+    upstream: MirroredUpstream
 
     def pages(self) -> CachedPages:
         """Caching of pages: the store, and behind it the refresher, which asks upstream."""
@@ -212,9 +221,8 @@ class _Ground:
 def _refuse_unserved(indexes: tuple[Index, ...]) -> None:
     """Raises `ConfigError` for what the file may say and nothing heeds: better no start than a silent bypass."""
     for index in indexes:
-        for key in ("path", "mirrors", "proxy"):
-            if getattr(index, key):
-                raise ConfigError(f"[[index]] {index.name}: {key}", "is not served by this version")
+        if index.path:
+            raise ConfigError(f"[[index]] {index.name}: path", "is not served by this version")
 
 
 def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:
@@ -260,13 +268,10 @@ def _fetching(settings: Settings) -> UpstreamSettings:
         settings.read_timeout,
         settings.max_fetches,
         tls[COMMON],
-        {index.name: _rules(index, tls) for index in settings.indexes},
+        {rules.name: rules for index in settings.indexes for rules in rules_of(index, tls, settings.proxies)},
+        replaceable(settings),
+        IDENTITY,
     )
-
-
-def _rules(index: Index, tls: Mapping[TlsIdentity, TlsPolicy]) -> IndexRules:
-    origins = origins_of(index)
-    return IndexRules(index.name, index.url, origins, index.credential, tls[index.tls], index.absent_status)
 
 
 def _page_policy(settings: Settings) -> PagePolicy:

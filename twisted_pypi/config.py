@@ -16,7 +16,9 @@ import platformdirs
 from attrs import field, fields_dict, frozen
 
 from twisted_pypi.credentials import ReadNetrc, Vault, load_netrc, names_credentials, read_netrc
+from twisted_pypi.environment import proxies_of
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.fetching.proxies import NO_PROXIES
 from twisted_pypi.indexes import IndexMaker, index_tables
 from twisted_pypi.options import CREDENTIAL_KEYS, FILE_OPTIONS, INDEX_KEYS, OPTIONS, SECRET_KEYS, Option
 from twisted_pypi.settings import Credential, Index, Loaded, Settings
@@ -92,6 +94,8 @@ def load(
     _refuse_surplus(found["extra-index-ttl"], values)
     credential, own_warnings = _own_credential(root.table, found["index-url"], vault)
     values["indexes"] = _indexes(maker, root, values, credential)
+    asks = any(index.proxy is None and not index.path for index in values["indexes"])
+    values["proxies"] = proxies_of(environ) if asks else NO_PROXIES
     settings = Settings(**{name: values[name] for name in fields_dict(Settings)})
     return Loaded(settings, root.warnings + netrc_warnings + own_warnings, found)
 

@@ -52,6 +52,11 @@ class Unavailable(CacheError):
 
 
 @define(slots=False)
+class Looped(CacheError):
+    """The request has passed here before, on its way from cache to cache: 508."""
+
+
+@define(slots=False)
 class UpstreamFailed(Exception):
     """One fetch that gave no usable answer.
 

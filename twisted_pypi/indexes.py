@@ -120,7 +120,14 @@ class IndexMaker:
         urls = [index.url, *(address.url for address in addresses)]
         if len(set(urls)) < len(urls):
             raise ConfigError(table.label_of("mirrors"), "names the url itself, or one mirror twice")
-        return tuple(Remote(address.url, self._credential(address)) for address in addresses)
+        return tuple(
+            Remote(
+                address.url,
+                self._credential(address),
+                self.public_files if address.url == self.public_index else "",
+            )
+            for address in addresses
+        )
 
     def _tls(self, table: Table, values: dict[str, Any]) -> TlsIdentity:
         if values["insecure"] and values["ca_file"]:

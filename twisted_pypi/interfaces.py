@@ -259,6 +259,9 @@ class Upstream(Protocol):
     def may_probe(self, url: str) -> bool:
         """Whether to look if an origin that is down is back. True once when that is due: the caller must fetch then."""
 
+    def refuse(self, fetched: Fetched) -> bool:
+        """Take note that this answer's body was broken or wrong; whether another place may have a better one."""
+
 
 class Pages(Protocol):
     """Caching of pages, as `web` sees it."""

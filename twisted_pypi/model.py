@@ -172,7 +172,10 @@ class FetchRequest:
 
     `index` decides credentials and where the request may go. `named`: this index's page named this very URL. `headers`
     are further request headers (conditions, ranges). `client` is for fairness. `file`: takes one of the bounded
-    places for transfers (pages don't queue behind files). `confined`: no redirect leads away from the index.
+    places for transfers (pages don't queue behind files). `confined`: no redirect leads away from the index. `held`: an
+    older answer is at hand, which a place that lags behind is not to take away. `verifiable`: a digest decides in the
+    end, so that a piece may come from anywhere. `patience`: seconds within which the headers must be there, if that is
+    to be less than usual.
     """
 
     url: str
@@ -184,3 +187,6 @@ class FetchRequest:
     file: bool = False
     named: bool = False
     confined: bool = False
+    held: bool = False
+    verifiable: bool = False
+    patience: float | None = None

@@ -49,6 +49,7 @@ RELOADED = frozenset(
         "min_free",
         "not_found_ttl",
         "offline",
+        "proxies",
         "read_timeout",
         "stale_wait",
         "trusted_proxy",

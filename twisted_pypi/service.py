@@ -167,6 +167,7 @@ class PypiCache(Service):
         await self._drain()
         parts.pages.stop()
         await parts.files.stop()
+        parts.mirrored.stop()
         await parts.upstream.close()
         await parts.store.stop()
         if parts.access_log is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from twisted_pypi.fetching.identity import COMMON, TlsIdentity
+from twisted_pypi.fetching.proxies import NO_PROXIES, ProxyRules
 from twisted_pypi.sources import Found
 from twisted_pypi.units import Network
 
@@ -27,11 +28,13 @@ class Credential:
 class Remote:
     """A server that stands in for an index, or between it and us, and what it wants to see.
 
-    `url` holds no credentials and ends with a slash.
+    `url` holds no credentials and ends with a slash. `files_url` is where a mirror has its `packages/`, "" if that is
+    beside its pages.
     """
 
     url: str
     credential: Credential | None = None
+    files_url: str = ""
 
 
 DIRECT = Remote("")
@@ -80,8 +83,8 @@ class Settings:
     default, that of `--index-url`. `prefix` is "" or as in "/pypi". `base_url` does
     not end with a slash. `min_free` None is
     the rule (1G, or 5 % of the file system if that is less); `max_file_size` and `max_stale` None: no limit. `allow`
-    empty: any client. `max_connections` None: what the limit of
-    open files allows; `max_client_connections` 0: no limit. `access_log` is a path, "-" for stdout, None for off.
+    empty: any client. `max_connections` None: what the limit of open files allows; `max_client_connections` 0: no
+    limit. `access_log` is a path, "-" for stdout, None for off. `proxies` are the environment's.
     """
 
     interface: str
@@ -114,6 +117,7 @@ class Settings:
     insecure_host: frozenset[str]
     access_log: str | None
     log_level: str
+    proxies: ProxyRules = NO_PROXIES
 
 
 @frozen

@@ -152,6 +152,7 @@ class TestPoisoning:
 
     def test_nothing_of_a_client_goes_upstream(self, upstream: Upstream, daemon: Daemon) -> None:
         secrets = {"Cookie": "evil=1", "Authorization": "Basic evil", "X_Forwarded_For": "evil", "Referer": "evil"}
+        secrets["CDN_Loop"] = "evil, pypicache;id=evil"
         ask(daemon, f"{PAGE}?evil", Host="evil.example", User_Agent="evil", Accept_Language="evil", **secrets)
         assert upstream.requests
         assert not [request for request in upstream.requests if "evil" in repr(request)]

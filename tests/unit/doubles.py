@@ -73,6 +73,8 @@ class FakeUpstream:
     waiting: list[tuple[FetchRequest, Deferred]] = field(factory=list)
     down: set[str] = field(factory=set)
     probe_due: bool = False
+    refused: list[FakeFetched] = field(factory=list)
+    elsewhere: int = 0
 
     def fetch(self, request: FetchRequest):
         self.requests.append(request)
@@ -85,6 +87,10 @@ class FakeUpstream:
 
     def may_probe(self, url: str) -> bool:
         return url in self.down and self.probe_due
+
+    def refuse(self, fetched: FakeFetched) -> bool:
+        self.refused.append(fetched)
+        return len(self.refused) <= self.elsewhere
 
     def answer(self, fetched: FakeFetched) -> FetchRequest:
         """Answer the oldest request that waits."""

@@ -198,6 +198,16 @@ class Integrity(FilesCase):
         self.assertLess(len(source_.read(0, len(BODY))), len(BODY))
         self.assertEqual(len(self.of_kind(IntegrityFailed)), 1)
         self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.store.files.get(URL))))
+        self.assertEqual(len(self.upstream.refused), 1)
+
+    def test_upstream_is_told_whether_a_digest_decides(self) -> None:
+        self.name()
+        self.ask()
+        self.assertTrue(self.upstream.requests[0].verifiable)
+
+    def test_and_that_none_does(self) -> None:
+        self.ask()
+        self.assertFalse(self.upstream.requests[0].verifiable)
 
     def test_a_body_that_stays_short_stores_nothing(self) -> None:
         self.name()

@@ -138,6 +138,29 @@ class Coalescing(PagesCase):
         self.assert_answer(self.ask(), CacheState.HIT, b"one")
 
 
+class Elsewhere(PagesCase):
+    def test_a_page_that_is_none_is_asked_for_where_there_is_another_place(self) -> None:
+        self.upstream.elsewhere = 1
+        asked = self.ask()
+        login = self.upstream.answer(answer(200, b"<p>login", content_type="text/html"))
+        self.assertFalse(login.held)
+        self.assertEqual(self.upstream.answer(answer(200, b"one")), login)
+        self.assert_answer(asked, CacheState.MISS, b"one")
+
+    def test_and_not_again_and_again(self) -> None:
+        self.upstream.elsewhere = 1
+        asked = self.ask()
+        for _ in range(2):
+            self.upstream.answer(answer(200, b"<p>login", content_type="text/html"))
+        self.failureResultOf(asked, Unavailable)
+
+    def test_upstream_is_told_that_a_copy_is_at_hand(self) -> None:
+        self.cached()
+        self.clock.advance(TTL)
+        self.ask()
+        self.assertTrue(self.upstream.requests[-1].held)
+
+
 class Freshness(PagesCase):
     def test_a_fresh_page_is_ready_without_asking(self) -> None:
         self.cached(b"one")

@@ -187,6 +187,9 @@ def configured(tmp_path, monkeypatch):
     """The file's path; the environment says nothing."""
     for option in OPTIONS:
         monkeypatch.delenv(option.variable, raising=False)
+    for variable in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.upper(), raising=False)
     monkeypatch.setenv("NETRC", "/dev/null")
     path = tmp_path / "pypicache.toml"
     path.write_text(CONFIG)
@@ -219,6 +222,18 @@ def test_every_value_is_shown_with_its_source(configured, capsys, monkeypatch):
         "min-free = 1G, or 5 % of the disk if that is less  # default",
     ):
         assert line in lines
+
+
+def test_a_proxy_of_the_environment_is_shown_where_it_holds(configured, capsys, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://ci:hunter2@proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "extra.example")
+    indexes = checked(capsys, "--config", configured)[1][len(FILE_OPTIONS) :]
+    assert ["proxy http://proxy.example:3128 (environment)" in index for index in indexes] == [
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_indexes_are_shown_in_asking_order(configured, capsys):

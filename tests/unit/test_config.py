@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from twisted_pypi import config
 from twisted_pypi.config import PUBLIC_FILES, PUBLIC_INDEX, Credential, Loaded, Settings
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.fetching.proxies import NO_PROXIES
 from twisted_pypi.options import FILE_OPTIONS, OPTIONS
 from twisted_pypi.sources import FileText, value_of
 
@@ -84,7 +85,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 
 def test_every_setting_has_an_option() -> None:
-    assert {option.attribute for option in FILE_OPTIONS} >= set(fields_dict(Settings)) - {"indexes"}
+    assert {option.attribute for option in FILE_OPTIONS} >= set(fields_dict(Settings)) - {"indexes", "proxies"}
 
 
 SIZES = st.one_of(st.none(), st.integers(0, 1 << 40).map(str))
@@ -453,3 +454,11 @@ def test_no_secret_shows_in_the_repr() -> None:
 def test_a_default_is_a_value_of_its_own_parser() -> None:
     for option in OPTIONS:
         value_of(option, None)
+
+
+def test_the_environments_proxies_matter_only_where_an_index_says_nothing() -> None:
+    environ = {"ALL_PROXY": "socks5://proxy.example"}
+    with pytest.raises(ConfigError, match=r"^ALL_PROXY: a proxy is named as in http://"):
+        settings(environ=environ)
+    toml = f"[[index]]\nname = 'only'\nurl = '{PUBLIC_INDEX}'\nproxy = 'none'\n"
+    assert settings(environ=environ, toml=toml).proxies == NO_PROXIES

@@ -52,10 +52,12 @@ def test_no_host_in_it_exists() -> None:
         assert all(host.endswith((".example", ".invalid")) for host in hosts)
 
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT = (DOCS / "configuration.md").read_text()
+TEXTS = DOCUMENT + (DOCS / "mirrors-and-proxies.md").read_text()
 
 
-@pytest.mark.parametrize("text", re.findall(r"^```toml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL))
+@pytest.mark.parametrize("text", re.findall(r"^```toml\n(.*?)^```$", TEXTS, re.MULTILINE | re.DOTALL))
 def test_the_examples_of_the_document_can_be_used(text: str) -> None:
     assert settings(None, ENVIRON, text, files={"/run/secrets/index-password": "secret"}).indexes[0].name != ""
 
@@ -67,5 +69,5 @@ def test_the_document_names_every_key_and_what_can_be_read_anew() -> None:
     rows = [row.split("|")[1:3] for row in reloaded.splitlines() if row.startswith("| ")][1:]
     live, fixed = ({name for row in rows for name in re.findall(r"`([a-z-]+)`", row[side])} for side in (0, 1))
     by_index = {"index-url", "extra-index-url", "extra-index-ttl", "files-url", "file-host"}
-    assert live == {name.replace("_", "-") for name in RELOADED - {"indexes"}} | by_index
+    assert live == {name.replace("_", "-") for name in RELOADED - {"indexes", "proxies"}} | by_index
     assert fixed == {option.name for option in FILE_OPTIONS} - live

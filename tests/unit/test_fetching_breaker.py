@@ -18,6 +18,15 @@ def opened(at: float = 100.0) -> Breaker:
     return breaker
 
 
+def test_where_there_is_another_place_one_failure_is_enough() -> None:
+    events: list[Event] = []
+    breakers = Breakers(events.append, {ORIGIN})
+    breakers.failed(ORIGIN, 0.0)
+    breakers.failed("https://other.example", 0.0)
+    assert events == [BreakerChanged(ORIGIN, True)]
+    assert breakers.may_probe(ORIGIN, 1.0)
+
+
 def test_opens_at_the_third_failure_in_a_row() -> None:
     breaker = Breaker()
     assert [breaker.failed(0.0), breaker.open] == [False, False]

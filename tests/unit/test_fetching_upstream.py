@@ -22,7 +22,7 @@ from twisted_pypi.fetching.policy import IndexRules
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.fetching.upstream import HttpFetched, HttpUpstream, UpstreamSettings
 from twisted_pypi.model import FetchRequest
-from twisted_pypi.urls import Origin
+from twisted_pypi.urls import Origin, origin_of
 
 INDEX = "http://index.example/simple/"
 FILES = Origin("http", "files.example", 80)
@@ -97,6 +97,9 @@ class Wire(StringTransport):
         if not self.disconnected and not self.lost:
             super().abortConnection()
             self.reactor.callLater(0, self.lose, ConnectionAborted())
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802
+        pass
 
     @property
     def request(self) -> dict[str, str]:
@@ -588,3 +591,69 @@ class LimitTests(UpstreamTestCase):
         assert not self.upstream.is_down(INDEX)
         origin = "http://index.example"
         assert self.kinds(BreakerChanged) == [BreakerChanged(origin, True), BreakerChanged(origin, False)]
+
+
+class PatienceTests(UpstreamTestCase):
+    def test_all_phases_together_have_so_long(self) -> None:
+        fetching = self.fetch(patience=2.0)
+        self.reactor.advance(1.5)
+        self.wire()
+        self.reactor.advance(0.4)
+        self.assertNoResult(fetching)
+        self.reactor.advance(0.1)
+        failure = self.failed(fetching)
+        assert (failure.reason, failure.unreachable) == ("no answer within 2 s", True)
+
+    def test_connecting_alone_too(self) -> None:
+        fetching = self.fetch(patience=2.0)
+        self.reactor.advance(2)
+        assert self.failed(fetching).reason == "no connection within 2 s"
+
+    def test_where_it_is_longer_than_usual_it_changes_nothing(self) -> None:
+        fetching = self.fetch(patience=60.0)
+        self.reactor.advance(5)
+        assert self.failed(fetching).reason == "no connection within 5 s"
+
+    def test_a_body_has_its_own_time(self) -> None:
+        fetching = self.fetch(patience=2.0)
+        self.wire().answer(OK)
+        self.reactor.advance(3)
+        assert self.successResultOf(fetching).status == 200
+
+    def test_waiting_for_a_place_among_the_fetches_does_not_count(self) -> None:
+        running = [self.fetch(), self.fetch()]
+        waiting = self.fetch(patience=2.0)
+        self.reactor.advance(3)
+        self.assertNoResult(waiting)
+        wire = self.wire()
+        wire.answer(OK, b"page")
+        self.body(self.successResultOf(running[0]))
+        wire.answer(OK, b"page")
+        assert self.successResultOf(waiting).status == 200
+
+
+class LoopTests(UpstreamTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        rules = {"main": IndexRules("main", INDEX)}
+        settings = UpstreamSettings(indexes=rules, replaceable=frozenset({origin_of(INDEX)}), identity="0" * 16)
+        self.upstream = HttpUpstream(self.reactor, settings, self.events.append)
+
+    def test_every_request_says_who_asks(self) -> None:
+        self.fetch()
+        assert self.wire().request["cdn-loop"] == "pypicache;id=0000000000000000"
+
+    def test_a_server_that_was_asked_in_a_circle_is_well(self) -> None:
+        for _ in range(2):
+            fetching = self.fetch()
+            self.wire().answer("HTTP/1.1 508 Loop Detected\nContent-Length: 0\nConnection: close\n")
+            failure = self.failed(fetching)
+            assert (failure.status, failure.unreachable) == (508, False)
+            assert not self.upstream.is_down(INDEX)
+        assert [cast(FetchFailed, event).repeated for event in self.kinds(FetchFailed)] == [False, True]
+
+    def test_one_failure_is_enough_where_another_stands_in(self) -> None:
+        fetching = self.fetch()
+        self.wire().answer("HTTP/1.1 503 No\nContent-Length: 0\nConnection: close\n")
+        self.failed(fetching)
+        assert self.upstream.is_down(INDEX)

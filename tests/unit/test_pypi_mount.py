@@ -14,6 +14,7 @@ from twisted_pypi.errors import Absent, BadPath
 from twisted_pypi.interfaces import Mount
 from twisted_pypi.model import FileRoute, PageBody, PageRoute, Redirect
 from twisted_pypi.pypi.metadata import metadata_of_wheel
+from twisted_pypi.pypi.mirroring import MirrorSpec
 from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.pypi.routes import IndexSpec, names_origin
 
@@ -30,6 +31,7 @@ class Spec:
     absent_status: frozenset[int] = frozenset({404, 410})
     public: bool = False
     routes: tuple[str, ...] = ()
+    mirrors: tuple[MirrorSpec, ...] = ()
 
 
 MAIN = Spec("main", "https://index.example/simple/", "https://files.example/", bound=True, public=True, ttl=7.0)

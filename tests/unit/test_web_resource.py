@@ -474,3 +474,23 @@ class TestOwnPages:
 
     def test_over_https_no_host_is_to_be_trusted(self) -> None:
         assert b"trusted-host" not in Web(base_url="https://pypi.example").ask("/").body
+
+
+class TestLoops:
+    """Requests that other caches send on."""
+
+    LOOP = "CDN-Loop: pypicache;id=0123456789abcdef"
+
+    def test_what_came_through_here_is_refused_before_anything_is_asked(self) -> None:
+        web = Web(identity="0123456789abcdef")
+        for path in ("/simple/six/", "/packages/six.whl"):
+            response = web.ask(path, self.LOOP)
+            assert (response.status, response["cache-control"]) == (508, "no-store")
+            assert "asked for this itself" in response.reason
+        assert web.pages.askers == []
+
+    def test_what_came_through_another_is_answered(self) -> None:
+        assert Web(identity="f" * 16).ask("/simple/six/", self.LOOP).status == 200
+
+    def test_health_is_told_to_everybody(self) -> None:
+        assert Web(identity="0123456789abcdef").ask("/healthz", self.LOOP).status == 200

@@ -47,6 +47,10 @@ class RenewingUpstream:
         """See `interfaces.Upstream`."""
         return self.upstream.may_probe(url)
 
+    def refuse(self, fetched: Fetched) -> bool:
+        """See `interfaces.Upstream`."""
+        return self.upstream.refuse(fetched)
+
     async def _renewed(self, request: FetchRequest, status: int | None) -> str | None:
         """Where to ask instead, if anywhere."""
         if not request.named or "?" not in request.url or status not in RUN_OUT:

@@ -64,18 +64,28 @@ class Refresher:
         withheld = await self._withheld(route, source)
         usable = copy is not None and not anew and _still_right(copy, source, withheld)
         conditions = _conditions(copy) if copy is not None and usable else {}
-        request = FetchRequest(source.url, source.index, source.accept, conditions, client, confined=source.confined)
-        try:
-            fetched = await self.upstream.fetch(request)
-        except LedAway as away:
-            lacks = away.other or away.status in source.absent_status
-            return Asked(Outcome.ABSENT if lacks else Outcome.FAILED, status=away.status, failure=away)
-        except UpstreamFailed as failure:
-            return Asked(Outcome.FAILED, status=failure.status, failure=failure)
-        try:
-            return await self._interpret(route, source, copy if conditions else None, copy, fetched)
-        except UpstreamFailed as failure:
-            return Asked(Outcome.FAILED, status=fetched.status, seconds=fetched.seconds, failure=failure)
+        request = FetchRequest(
+            source.url,
+            source.index,
+            source.accept,
+            conditions,
+            client,
+            confined=source.confined,
+            held=copy is not None,
+        )
+        while True:
+            try:
+                fetched = await self.upstream.fetch(request)
+            except LedAway as away:
+                lacks = away.other or away.status in source.absent_status
+                return Asked(Outcome.ABSENT if lacks else Outcome.FAILED, status=away.status, failure=away)
+            except UpstreamFailed as failure:
+                return Asked(Outcome.FAILED, status=failure.status, failure=failure)
+            try:
+                return await self._interpret(route, source, copy if conditions else None, copy, fetched)
+            except UpstreamFailed as failure:
+                if not self.upstream.refuse(fetched):
+                    return Asked(Outcome.FAILED, status=fetched.status, seconds=fetched.seconds, failure=failure)
 
     async def withhold(self, page: str, file: str) -> bool:
         """Announce the companion of this file no more; whether the stored page with this key still does."""

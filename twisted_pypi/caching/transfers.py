@@ -17,7 +17,7 @@ from twisted_pypi.caching.passing import arrives
 from twisted_pypi.caching.plausible import contradiction, may_be_cut
 from twisted_pypi.errors import Absent, UpstreamFailed
 from twisted_pypi.events import FetchFailed, StoreTrouble, TransferEnded, TransferStarted
-from twisted_pypi.fetching.integrity import refuse, verifiable
+from twisted_pypi.fetching.integrity import WrongBody, refuse, verifiable
 from twisted_pypi.fetching.resume import Verdict, again, content_range, judge, validator_of
 from twisted_pypi.fetching.resuming import ResumingBody
 from twisted_pypi.fetching.singleflight import Singleflight
@@ -256,6 +256,8 @@ class Transfers:
             stored = True
         except UpstreamFailed as failure:
             reason = failure.reason
+            if isinstance(failure, WrongBody):
+                self.upstream.refuse(opened.fetched)
         except CancelledError:
             reason = "stopped"
             transfer.break_off()  # `receive` may not have begun
@@ -278,8 +280,9 @@ class Transfers:
 
 
 def _request(known: Known, client: str, headers: Mapping[str, str], method: str = "GET") -> FetchRequest:
+    decides = verifiable(known.hashes)
     return FetchRequest(
-        known.url, known.index, headers=headers, client=client, method=method, file=True, named=known.named
+        known.url, known.index, "*/*", headers, client, method, file=True, named=known.named, verifiable=decides
     )
 
 

@@ -15,7 +15,7 @@ from twisted_pypi.options import FILE_OPTIONS, OPTIONS, Option
 from twisted_pypi.preflight import check_log, check_upstream
 from twisted_pypi.settings import Credential, Index, Loaded, Remote, Settings
 from twisted_pypi.sources import Found
-from twisted_pypi.urls import without_secrets
+from twisted_pypi.urls import origin_of, without_secrets
 
 DESCRIPTION = """\
 Takes the options, variables and file of the daemon, and prints what it would run with: each option with where its value
@@ -99,7 +99,7 @@ def index_lines(loaded: Loaded) -> Iterator[str]:
         name = "" if index.name == index.url else f" {index.name}"
         last = index is settings.indexes[-1]
         source = _source(index, loaded.found, last)
-        yield f"index {number}{name}: {', '.join(_facts(index))}  # {source}"
+        yield f"index {number}{name}: {', '.join(_facts(index, settings))}  # {source}"
 
 
 def _source(index: Index, found: Mapping[str, Found | None], last: bool) -> str:
@@ -108,17 +108,17 @@ def _source(index: Index, found: Mapping[str, Found | None], last: bool) -> str:
     return _label(found["index-url" if last else "extra-index-url"])
 
 
-def _facts(index: Index) -> Iterator[str]:
+def _facts(index: Index, settings: Settings) -> Iterator[str]:
     yield index.path or index.url
     yield f"only {' '.join(index.routes)}" if index.routes else "any name that no other claims"
     yield f"ttl {index.ttl:g} s, not-found-ttl {index.not_found_ttl:g} s"
     if not index.path:
-        yield from _contacts(index)
+        yield from _contacts(index, settings)
     if not index.metadata:
         yield "no metadata made"
 
 
-def _contacts(index: Index) -> Iterator[str]:
+def _contacts(index: Index, settings: Settings) -> Iterator[str]:
     yield f"files {'only ' if index.bound else ''}from {index.files_url}"
     if index.file_hosts:
         yield f"file-hosts {' '.join(sorted(index.file_hosts))}"
@@ -129,6 +129,8 @@ def _contacts(index: Index) -> Iterator[str]:
         yield f"mirrors {' '.join(map(_remote, index.mirrors))}"
     if index.proxy is not None:
         yield f"proxy {_remote(index.proxy) if index.proxy.url else 'none'}"
+    elif (proxy := settings.proxies.proxy_for(origin_of(index.url))) is not None:
+        yield f"proxy {proxy} (environment)"
     yield from _tls(index)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -35,6 +36,7 @@ _PRIVATE_V4 = tuple(
 _PRIVATE_V6 = (IPv6Network("::1/128"), IPv6Network("fc00::/7"))
 # Where clouds tell a machine its credentials, besides 169.254.0.0/16: addresses that look private, shared or global.
 _METADATA = frozenset(map(ip_address, ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254")))
+_NUMERIC = re.compile(r"(?:(?:0x[0-9a-f]*|[0-9]+)(?:\.|$)){1,4}", re.IGNORECASE)
 _GLOBAL_V6 = IPv6Network("2000::/3")
 _SPECIAL_V6 = tuple(IPv6Network(net) for net in ("2001::/23", "2001:db8::/32", "3fff::/20"))
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -59,6 +61,15 @@ class Reach(Enum):
                 return is_global(address) or is_private(address)
         return is_global(address)
 
+    def permits_host(self, host: str) -> bool:
+        """Whether a proxy may be asked for this host, as far as can be told where the proxy resolves it."""
+        match self:
+            case Reach.ANY:
+                return True
+            case Reach.PRIVATE:
+                return not is_literal(host) or self.permits(host)
+        return not is_inside(host)
+
 
 def is_global(address: str) -> bool:
     """Whether a numeric IPv4 or IPv6 address (with or without a zone) is globally routable unicast.
@@ -77,6 +88,22 @@ def is_private(address: str) -> bool:
     metadata.
     """
     return _are(_ends(address), _is_private)
+
+
+def is_inside(host: str) -> bool:
+    """Whether a host is written as an address that isn't globally routable, or as this machine's name (RFC 6761, 6.3).
+
+    It is all that can be told of a host that a proxy resolves. Numbers in the forms that only `inet_aton` reads
+    (`127.1`, `0x7f000001`) count as such addresses.
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    return is_literal(host) and not is_global(host)
+
+
+def is_literal(host: str) -> bool:
+    """Whether a host is written as an address, in whatever form."""
+    return bool(_NUMERIC.fullmatch(host) or ":" in host)
 
 
 def _are(addresses: Collection[_Address], kind: Callable[[_Address], bool]) -> bool:

@@ -1,13 +1,14 @@
 """Whether an origin is down: a state machine for each, pure; `now` (seconds) is passed in.
 
-Laws: it opens after three failures in a row and closes at the first success. While it is open, one caller at a time is
-let through as a probe, after 1, 2, 4, 8, 16 and then every 30 s; only a probe's failure makes the pause longer, so
-that callers who try anyway don't put the next probe off. A probe that never reports is replaced after the same pause.
+Laws: it opens after three failures in a row (after one, where there is another place to go to) and closes at the first
+success. While it is open, one caller at a time is let through as a probe, after 1, 2, 4, 8, 16 and then every 30 s;
+only a probe's failure makes the pause longer, so that callers who try anyway don't put the next probe off. A probe that
+never reports is replaced after the same pause.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 from attrs import define, field
 
@@ -22,6 +23,7 @@ LONGEST_PAUSE = 30.0
 class Breaker:
     """One origin's."""
 
+    threshold: int = THRESHOLD
     failures: int = 0
     probes: int = 0
     probing: bool = False
@@ -30,7 +32,7 @@ class Breaker:
     @property
     def open(self) -> bool:
         """Whether the origin is taken for down."""
-        return self.failures >= THRESHOLD
+        return self.failures >= self.threshold
 
     def may_probe(self, now: float) -> bool:
         """Whether a probe is due. Answers True once: that caller is the probe."""
@@ -60,9 +62,10 @@ class Breaker:
 
 @define(eq=False)
 class Breakers:
-    """Those of all origins. An origin that is well costs nothing."""
+    """Those of all origins. An origin that is well costs nothing. Of a `replaceable` one a single failure is enough."""
 
     _observer: Observer
+    replaceable: Collection[Hashable] = ()
     _breakers: dict[Hashable, Breaker] = field(factory=dict, init=False)
 
     def is_down(self, origin: Hashable) -> bool:
@@ -77,7 +80,7 @@ class Breakers:
 
     def failed(self, origin: Hashable, now: float) -> None:
         """The origin could not be reached, or answered 5xx."""
-        if self._breakers.setdefault(origin, Breaker()).failed(now):
+        if self._breakers.setdefault(origin, Breaker(1 if origin in self.replaceable else THRESHOLD)).failed(now):
             self._observer(BreakerChanged(str(origin), True))
 
     def succeeded(self, origin: Hashable) -> None:

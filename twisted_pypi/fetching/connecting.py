@@ -19,13 +19,15 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.client import URI
-from twisted.web.iweb import IAgentEndpointFactory
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ProxyAgent
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
 from twisted_pypi.fetching.addresses import JudgedReactor, JudgingResolver
+from twisted_pypi.fetching.proxies import Proxy
 from twisted_pypi.fetching.reasons import HeadTooLarge
 from twisted_pypi.fetching.tls import TlsPolicy
+from twisted_pypi.fetching.tunnel import TunnelEndpoint
 from twisted_pypi.urls import Origin
 
 READ_BUFFER = 256 << 10
@@ -122,7 +124,8 @@ class Dial:
     """How one request connects, if no connection is at hand, and what came of it.
 
     `connecting` and `connected` are called when it begins and ends. `permits` judges addresses; those in `avoid` are
-    tried last. Afterwards `refused` are the host's addresses if none is permitted, `peer` is the one connected to.
+    tried last. Where there is a `proxy`, these are its addresses: the origin's are its own business. Afterwards
+    `refused` are the host's addresses if none is permitted, `peer` is the one connected to. `pending`: between the two.
     """
 
     reactor: Any
@@ -132,23 +135,30 @@ class Dial:
     connecting: Callable[[], None]
     connected: Callable[[], None]
     avoid: tuple[str, ...] = ()
+    proxy: Proxy | None = None
+    pending: bool = field(default=False, init=False)
     refused: list[str] = field(factory=list, init=False)
     peer: str = field(default="", init=False)
 
     async def connect(self, origin: Origin, factory: IProtocolFactory) -> IProtocol:
         """A ready connection to `origin`, TLS included for https. Raises what the endpoint or TLS raises."""
+        self.pending = True
         self.connecting()
+        via = origin if self.proxy is None else self.proxy.origin
         resolver = JudgingResolver(self.reactor.nameResolver, self.permits, self.avoid, self.refused)
         endpoint: IStreamClientEndpoint = HostnameEndpoint(
-            JudgedReactor(self.reactor, resolver), origin.host, origin.port, self.timeout, attemptDelay=ATTEMPT_DELAY
+            JudgedReactor(self.reactor, resolver), via.host, via.port, self.timeout, attemptDelay=ATTEMPT_DELAY
         )
         if origin.scheme == "https":
+            if self.proxy is not None:
+                endpoint = TunnelEndpoint(endpoint, origin, self.proxy)
             endpoint = wrapClientTLS(self.tls.creator_for(origin), endpoint, self.reactor)
         wrapping: Any = _ConnectionFactory
         connection: Any = await endpoint.connect(wrapping(factory))
         self.peer = str(getattr(connection.getPeer(), "host", ""))
         if origin.scheme == "https":
             await connection.secured()
+        self.pending = False
         self.connected()
         return cast(IProtocol, connection.wrappedProtocol)
 
@@ -176,3 +186,33 @@ class DialingFactory:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
         """See `IAgentEndpointFactory`."""
         return _Endpoint(self.dial, Origin(uri.scheme.decode("ascii"), uri.host.decode("ascii"), uri.port))
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class _ProxyEndpoint:
+    """The proxy that requests for http URLs go to. Equal ones share their kept connections (see `ProxyAgent`)."""
+
+    dial: Dial
+    proxy: Proxy
+    origin: Origin
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
+        return Deferred.fromCoroutine(self.dial.connect(self.origin, protocolFactory))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ProxyEndpoint) and self.proxy == other.proxy
+
+    def __hash__(self) -> int:
+        return hash(self.proxy)
+
+
+def agent_for(reactor: Any, dial: Dial, origin: Origin, pool: HTTPConnectionPool) -> IAgent:
+    """What sends a request to `origin` on a connection of the pool, or one that `dial` makes.
+
+    To a proxy, requests for http URLs go in absolute form (RFC 9112, 3.2.2).
+    """
+    if dial.proxy is not None and origin.scheme == "http":
+        endpoint = _ProxyEndpoint(dial, dial.proxy, origin)
+        return cast(IAgent, ProxyAgent(endpoint, reactor, pool))  # type: ignore[no-untyped-call]
+    return cast(IAgent, Agent.usingEndpointFactory(reactor, DialingFactory(dial), pool))  # type: ignore[no-untyped-call]

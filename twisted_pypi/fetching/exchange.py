@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
+from twisted.web.iweb import IResponse
 
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.fetching.addresses import Reach
-from twisted_pypi.fetching.connecting import Dial, DialingFactory
+from twisted_pypi.fetching.connecting import Dial, agent_for
+from twisted_pypi.fetching.proxies import Proxy
 from twisted_pypi.fetching.reasons import Trouble, cancelled, explain
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.urls import origin_of, without_secrets
@@ -28,7 +29,8 @@ CACHED_CONNECTION = 60
 class Message:
     """What goes over the wire, to which addresses it may go, and on which connections.
 
-    `tls`: who is believed to be the server.
+    `tls`: who is believed to be the server. `proxy`: what leads there. `patience`: seconds within which the headers
+    must be there, if that is to be less than usual.
     """
 
     method: str
@@ -36,21 +38,33 @@ class Message:
     headers: Mapping[str, str] = field(repr=False)
     reach: Reach
     tls: TlsPolicy
+    proxy: Proxy | None = None
+    patience: float | None = None
 
 
 @define(eq=False)
 class _Watch:
-    """One timer for the phase that a request is in. When it is over the request is cancelled."""
+    """One timer for the phase that a request is in. When it is over the request is cancelled.
+
+    `patience` is how many seconds all phases may take together, if that is bounded.
+    """
 
     clock: Any
+    patience: float | None = None
     expired: str = field(default="", init=False)
     _request: Deferred[IResponse] | None = field(default=None, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
+    _until: float | None = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._until = None if self.patience is None else self.clock.seconds() + self.patience
 
     def phase(self, seconds: float, complaint: str) -> None:
         """A new phase begins that may take so long."""
         self.stop()
-        self._timer = self.clock.callLater(seconds, self._expire, f"{complaint} within {seconds:g} s")
+        left = seconds if self._until is None else max(0.0, min(seconds, self._until - self.clock.seconds()))
+        told = seconds if left == seconds else self.patience
+        self._timer = self.clock.callLater(left, self._expire, f"{complaint} within {told:g} s")
 
     def guard(self, request: Deferred[IResponse]) -> Deferred[IResponse]:
         """Watch this request."""
@@ -70,14 +84,14 @@ class _Watch:
 
 class Exchanger:
     """Sends requests. A pool knows names only, so there is one for each way in which a connection came to be trusted:
-    the addresses that it may reach, and by whose `TlsPolicy` the server was believed."""
+    the addresses that it may reach, by whose `TlsPolicy` the server was believed, and which proxy led there."""
 
     def __init__(self, reactor: Any, connect_timeout: float, read_timeout: float, kept: int) -> None:
         self._reactor = reactor
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._kept = kept
-        self._pools: dict[tuple[Reach, TlsPolicy], HTTPConnectionPool] = {}
+        self._pools: dict[tuple[Reach, TlsPolicy, Proxy | None], HTTPConnectionPool] = {}
 
     async def send(self, message: Message) -> IResponse:
         """The answer's headers; its body waits to be delivered.
@@ -85,7 +99,10 @@ class Exchanger:
         What was refused, reset or closed before the headers is tried once more, on a fresh connection and if possible
         at another of the host's addresses. Raises `UpstreamFailed`.
         """
-        watch = _Watch(self._reactor)
+        if message.proxy is not None and not message.reach.permits_host(origin_of(message.url).host):
+            problem = f"forbidden address {origin_of(message.url).host}"
+            raise UpstreamFailed(problem, without_secrets(message.url))
+        watch = _Watch(self._reactor, message.patience)
         first = self._dial(message, watch)
         outcome = await self._try(message, first, watch, self._pool(message))
         if isinstance(outcome, Trouble) and outcome.again:
@@ -101,26 +118,29 @@ class Exchanger:
             await pool.closeCachedConnections()  # type: ignore[no-untyped-call]
 
     def _pool(self, message: Message) -> HTTPConnectionPool:
-        key = (message.reach, message.tls)
+        key = (message.reach, message.tls, message.proxy)
         if key not in self._pools:
             self._pools[key] = _new_pool(self._reactor, True, self._kept)
         return self._pools[key]
 
     async def _try(self, message: Message, dial: Dial, watch: _Watch, pool: HTTPConnectionPool) -> IResponse | Trouble:
-        agent: IAgent = Agent.usingEndpointFactory(self._reactor, DialingFactory(dial), pool)  # type: ignore[no-untyped-call]
-        headers = Headers({name: [value] for name, value in message.headers.items()})
+        origin = origin_of(message.url)
+        agent = agent_for(self._reactor, dial, origin, pool)
+        # In absolute form the proxy reads the headers too; through a tunnel, they are not for it.
+        own = message.proxy.headers if message.proxy is not None and origin.scheme == "http" else {}
+        headers = Headers({name: [value] for name, value in {**message.headers, **own}.items()})
         watch.phase(self._read_timeout, "no answer")
         try:
             request = agent.request(message.method.encode("ascii"), wire_url(message.url), headers)
             return await watch.guard(request)
         except Exception as error:
             if watch.expired:
-                return Trouble(watch.expired)
+                return _by_proxy(Trouble(watch.expired), dial)
             if cancelled(error):
                 raise CancelledError from error
             if dial.refused and not dial.peer:
                 return Trouble(f"forbidden address {dial.refused[0]}", unreachable=False)
-            return explain(error)
+            return _by_proxy(explain(error), dial)
         finally:
             watch.stop()
 
@@ -129,10 +149,11 @@ class Exchanger:
             self._reactor,
             message.tls,
             self._connect_timeout,
-            permits=message.reach.permits,
+            permits=(Reach.ANY if message.proxy is not None else message.reach).permits,
             connecting=lambda: watch.phase(self._connect_timeout, "no connection"),
             connected=lambda: watch.phase(self._read_timeout, "no answer"),
             avoid=avoid,
+            proxy=message.proxy,
         )
 
 
@@ -151,3 +172,10 @@ def wire_url(url: str) -> bytes:
     path = quote(parts.path, safe=_VISIBLE) or "/"
     query = f"?{quote(parts.query, safe=_VISIBLE)}" if parts.query else ""
     return f"{origin.scheme}://{host}:{origin.port}{path}{query}".encode("ascii")
+
+
+def _by_proxy(trouble: Trouble, dial: Dial) -> Trouble:
+    """What went wrong on the way to the proxy, or beyond it before there was a connection, with its name."""
+    if dial.proxy is None or not dial.pending or str(dial.proxy) in trouble.reason:
+        return trouble
+    return evolve(trouble, reason=f"by way of the proxy {dial.proxy}: {trouble.reason}")

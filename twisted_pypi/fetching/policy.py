@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.fetching.credentials import Credential
+from twisted_pypi.fetching.proxies import NO_PROXIES, ProxyRules
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.urls import Origin, is_below, origin_of, without_secrets
 
@@ -22,6 +23,7 @@ class IndexRules:
     """One index, as fetching knows it. `origins` are its configured origins; that of `url` always belongs to them.
 
     `tls` is for connections to those; None is the common one. `absent_status` says that something is lacking there.
+    `proxies` lead to these and to whatever else is asked on the index's behalf.
     """
 
     name: str
@@ -30,6 +32,7 @@ class IndexRules:
     credential: Credential | None = field(default=None, repr=False)
     tls: TlsPolicy | None = None
     absent_status: frozenset[int] = frozenset()
+    proxies: ProxyRules = NO_PROXIES
 
     def trusts(self, origin: Origin) -> bool:
         """Whether this is one of its configured origins."""

@@ -11,6 +11,8 @@ from twisted.internet import error as net
 from twisted.internet.defer import CancelledError
 from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseFailed
 
+from twisted_pypi.fetching.tunnel import ProxyRefused
+
 _WRAPPERS = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)
 
 
@@ -60,6 +62,8 @@ def explain(error: BaseException) -> Trouble:
     for kinds, trouble in _KNOWN:
         if isinstance(cause, kinds):
             return trouble
+    if isinstance(cause, ProxyRefused):
+        return Trouble(str(cause))
     if isinstance(cause, SSL.Error):
         return Trouble(f"TLS: {_tls_reason(cause)}")
     if isinstance(cause, net.ConnectError):

@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.web.iweb import IResponse
 
+from twisted_pypi import hops
 from twisted_pypi.errors import LedAway, UpstreamFailed
 from twisted_pypi.events import FetchDone, FetchFailed
-from twisted_pypi.fetching.addresses import Reach, is_private, resolve_host
+from twisted_pypi.fetching.addresses import Reach, is_inside, is_private, resolve_host
 from twisted_pypi.fetching.answers import headers_of, length_of, retry_after
 from twisted_pypi.fetching.body import Drain, HttpBody
 from twisted_pypi.fetching.breaker import Breakers
@@ -20,20 +21,24 @@ from twisted_pypi.fetching.credentials import authorization
 from twisted_pypi.fetching.exchange import Exchanger, Message
 from twisted_pypi.fetching.limits import FairSlots, QueueFull
 from twisted_pypi.fetching.policy import IndexRules, OriginPolicy
+from twisted_pypi.fetching.proxies import Proxy
 from twisted_pypi.fetching.redirects import MAX_REDIRECTS, REDIRECTS, target_of
 from twisted_pypi.fetching.tls import TlsPolicy
-from twisted_pypi.interfaces import FetchedBody, Observer
+from twisted_pypi.fetching.tunnel import USER_AGENT, wants_credentials
+from twisted_pypi.interfaces import Fetched, FetchedBody, Observer
 from twisted_pypi.model import FetchRequest
 from twisted_pypi.urls import Origin, origin_of, without_secrets
 
 __all__ = ["HttpFetched", "HttpUpstream", "IndexRules", "UpstreamSettings"]
 
-USER_AGENT = "pypicache"
 REFUSALS = frozenset({401, 403})
 """What an index answers to credentials that it doesn't take."""
 
+LOOP = 508
+"""What a cache answers to a request that it sent itself (RFC 5842, 7.2): nothing is wrong with it."""
+
 TOLD_EVERY = 60.0
-"""Seconds after which it is told again that an index doesn't take its credentials."""
+"""Seconds after which it is told again that an index doesn't take its credentials, or that its server asks us."""
 
 PRIVATE_KEPT = 60.0
 """Seconds for which it is remembered whether an index's own address is private."""
@@ -41,13 +46,18 @@ PRIVATE_KEPT = 60.0
 
 @frozen
 class UpstreamSettings:
-    """How to fetch: timeouts in seconds, rules by index name; `tls` where an index has none of its own."""
+    """How to fetch: timeouts in seconds, rules by index name; `tls` where an index has none of its own.
+
+    `replaceable` are the origins that others stand in for. `identity` is what `hops` tells us by, "": nothing.
+    """
 
     connect_timeout: float = 5.0
     read_timeout: float = 10.0
     max_fetches: int = 32
     tls: TlsPolicy = field(factory=TlsPolicy)
     indexes: Mapping[str, IndexRules] = field(factory=dict)
+    replaceable: frozenset[Origin] = frozenset()
+    identity: str = ""
 
 
 @define(eq=False)
@@ -89,6 +99,7 @@ class HttpUpstream:
     def use(self, settings: UpstreamSettings) -> None:
         """Fetch so from now on. What is under way goes on as it began; connections that idle are not used again."""
         self._settings = settings
+        self._breakers.replaceable = settings.replaceable
         for slots in self._slots.values():
             slots.resize(settings.max_fetches)
         self._policy = OriginPolicy(settings.indexes)
@@ -104,6 +115,10 @@ class HttpUpstream:
     def may_probe(self, url: str) -> bool:
         """See `interfaces.Upstream`."""
         return self._breakers.may_probe(origin_of(url), self._reactor.seconds())
+
+    def refuse(self, fetched: Fetched) -> bool:
+        """See `interfaces.Upstream`. There is one place only."""
+        return False
 
     async def fetch(self, request: FetchRequest) -> HttpFetched:
         """See `interfaces.Upstream`."""
@@ -133,13 +148,11 @@ class HttpUpstream:
         await self._exchanger.close()
 
     def _report(self, request: FetchRequest, failure: UpstreamFailed) -> None:
-        """Tell the observer. Credentials that fail do so with every request: that is told anew once a minute.
-
-        That another index is to be asked is no failure.
-        """
+        """Tell the observer. Credentials that fail do so with every request, as siblings that ask each other come to
+        that: it is told anew once a minute. That another index is to be asked is no failure."""
         if isinstance(failure, LedAway) and failure.other:
             return
-        refused, now = failure.status in REFUSALS, self._reactor.seconds()
+        refused, now = failure.status in REFUSALS | {LOOP}, self._reactor.seconds()
         repeated = refused and now - self._told.get(request.index, -TOLD_EVERY) < TOLD_EVERY
         if refused and not repeated:
             self._told[request.index] = now
@@ -177,10 +190,12 @@ class HttpUpstream:
         origin = origin_of(url)
         tls = (rules.tls if rules.trusts(origin) else None) or self._settings.tls
         reach = await self._reach(rules, origin)
-        message = Message(request.method, url, _request_headers(request, secret), reach, tls)
+        proxy = rules.proxies.proxy_for(origin)
+        headers = _request_headers(request, secret, self._settings.identity)
+        message = Message(request.method, url, headers, reach, tls, proxy, request.patience)
         try:
             response = await self._exchanger.send(message)
-            self._judge(url, response)
+            self._judge(url, response, proxy)
         except UpstreamFailed as failure:
             if failure.unreachable:
                 self._breakers.failed(origin, self._reactor.seconds())
@@ -188,12 +203,18 @@ class HttpUpstream:
         self._breakers.succeeded(origin)
         return response
 
-    def _judge(self, url: str, response: IResponse) -> None:
+    def _judge(self, url: str, response: IResponse, proxy: Proxy | None) -> None:
         status = response.code
+        if status == 407 and proxy is not None:
+            self._discard(response)
+            raise UpstreamFailed(
+                f"the proxy {proxy} {wants_credentials(proxy)}", without_secrets(url), unreachable=True
+            )
         if status == 429 or not 200 <= status < 500:
             self._discard(response)
+            unreachable = status >= 500 and status != LOOP
             after = retry_after(_header(response, "retry-after"), self._reactor.seconds())
-            raise UpstreamFailed(f"answered {status}", without_secrets(url), status, after, unreachable=status >= 500)
+            raise UpstreamFailed(f"answered {status}", without_secrets(url), status, after, unreachable)
 
     def _accept(
         self, request: FetchRequest, url: str, response: IResponse, seconds: float, leave: Callable[[], None]
@@ -222,19 +243,23 @@ class HttpUpstream:
         until, private = self._private.get(rules.name, (now, False))
         if now < until:
             return private
-        looking = resolve_host(self._reactor.nameResolver, origin_of(rules.url).host)
+        origin = origin_of(rules.url)
+        if rules.proxies.proxy_for(origin) is not None:
+            return is_inside(origin.host)  # names are the proxy's business, and may not even be known here
+        looking = resolve_host(self._reactor.nameResolver, origin.host)
         addresses = await _within(looking, self._settings.connect_timeout, self._reactor)
         private = bool(addresses) and all(map(is_private, addresses))
         self._private[rules.name] = (self._reactor.seconds() + PRIVATE_KEPT, private)
         return private
 
 
-def _request_headers(request: FetchRequest, secret: str | None) -> dict[str, str]:
+def _request_headers(request: FetchRequest, secret: str | None, identity: str) -> dict[str, str]:
     headers = {
         "User-Agent": USER_AGENT,
         "Accept": request.accept,
         "Accept-Encoding": "identity" if request.file else "gzip",
         **request.headers,
+        **hops.headers(identity),
     }
     return headers if secret is None else {**headers, "Authorization": secret}
 

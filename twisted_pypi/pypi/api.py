@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
+from twisted_pypi.mirrors import Mirror
 from twisted_pypi.model import FileLink, PageBody
 from twisted_pypi.pypi.digests import natural
 from twisted_pypi.pypi.links import Linker
@@ -42,7 +43,7 @@ def interpret_integrity(body: PageBody) -> ApiPage:
     return ApiPage(data)
 
 
-def interpret_api(packages: str, body: PageBody) -> ApiPage:
+def interpret_api(packages: str, body: PageBody, mirrors: tuple[Mirror, ...] = ()) -> ApiPage:
     """A JSON API document, with links that lead here. Files below the URL `packages` are served as such.
 
     Raises `ValueError` if it is no such document.
@@ -50,7 +51,7 @@ def interpret_api(packages: str, body: PageBody) -> ApiPage:
     document = load_object(_whole(body))
     if not isinstance(document.get("info"), dict):
         raise ValueError('not a JSON API document: no "info"')
-    linker = Linker(body.url, packages)
+    linker = Linker(body.url, packages, mirrors)
     if "urls" in document:
         document["urls"] = _rewritten(document["urls"], linker)
     if isinstance(releases := document.get("releases"), dict):

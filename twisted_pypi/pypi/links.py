@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from twisted_pypi import urls
 from twisted_pypi.errors import Absent, BadPath
+from twisted_pypi.mirrors import Mirror, canonical
 
 UP = "../../"
 """From a project page (`simple/NAME/`) to where `packages/` and `files/` are."""
@@ -38,17 +39,19 @@ class Linker:
     """Gives the links of one page their places.
 
     `base` is what relative links resolve against. `packages` is the URL whose files are served below `packages/`, ""
-    for none.
+    for none. What is at one of `mirrors` has the place that it has at the index itself.
     """
 
     base: str
     packages: str
+    mirrors: tuple[Mirror, ...] = ()
     _leads: dict[str, Place | None] = field(factory=dict, init=False)
 
     def place(self, reference: str) -> Place | None:
         """The place of a link as a page spells it; None for what isn't http(s), or has no usable path."""
         bare = reference.partition("#")[0]
-        plain = _PLAIN.fullmatch(bare)
+        # Which prefix of a mirror's it lies below can't be told from the first part of a link.
+        plain = None if self.mirrors else _PLAIN.fullmatch(bare)
         lead = self._lead(plain[1]) if plain else None
         if plain is None or lead is None:
             return self._resolved(bare)
@@ -70,6 +73,7 @@ class Linker:
     def _place_of(self, url: str | None) -> Place | None:
         if url is None:
             return None
+        url = canonical(self.mirrors, url)
         try:
             urls.key_of(url)
         except ValueError:

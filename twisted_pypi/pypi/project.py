@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 
 from twisted_pypi import urls
 from twisted_pypi.errors import CacheError
+from twisted_pypi.mirrors import Mirror
 from twisted_pypi.model import Document, FileLink, PageBody
 from twisted_pypi.pypi import simple_html, simple_json
 from twisted_pypi.pypi.charsets import is_json
@@ -42,8 +43,9 @@ class ProjectPage:
         return _RENDERERS[body](self.page, self.files)
 
 
-def interpret(packages: str, name: str, body: PageBody) -> ProjectPage:
+def interpret(packages: str, name: str, body: PageBody, mirrors: tuple[Mirror, ...] = ()) -> ProjectPage:
     """The page of the project `name` (normalised). Files below the URL `packages` ("" for none) are served as such.
+    It may come from one of the `mirrors`, whose files are the index's.
 
     Raises `ValueError` if it is no such page.
     """
@@ -55,7 +57,7 @@ def interpret(packages: str, name: str, body: PageBody) -> ProjectPage:
     else:
         page, href = simple_html.parse(body, name)
         base = urls.resolve(body.url, href) or body.url
-    linker = Linker(base, packages)
+    linker = Linker(base, packages, mirrors)
     files, announced = [], []
     for file in page["files"]:
         entry = _entry(file, linker)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -16,6 +16,7 @@ from twisted_pypi.model import Document, FileRoute, Form, PageBody, PageRoute, P
 from twisted_pypi.pypi import api, listing, project
 from twisted_pypi.pypi.links import key_of_path, url_of
 from twisted_pypi.pypi.metadata import metadata_of_wheel
+from twisted_pypi.pypi.mirroring import MirrorSpec, below, mirrors_of, root_of
 from twisted_pypi.pypi.names import is_distribution, is_wheel, matches, projects_of
 
 _SIMPLE = "application/vnd.pypi.simple"
@@ -72,6 +73,8 @@ class IndexSpec(Protocol):
     def public(self) -> bool: ...
     @property
     def routes(self) -> tuple[str, ...]: ...
+    @property
+    def mirrors(self) -> Sequence[MirrorSpec]: ...
 
 
 def origins_of(index: IndexSpec) -> frozenset[urls.Origin]:
@@ -153,9 +156,10 @@ class Routes:
         )
 
     def _project_source(self, index: IndexSpec, name: str) -> PageSource:
-        url = f"{_below(index.url)}{name}/"
+        url = f"{below(index.url)}{name}/"
         short = self._short(index)
-        return self._source(index, url, SIMPLE_ACCEPT, partial(project.interpret, short, name), short)
+        interpret = partial(project.interpret, short, name, mirrors=mirrors_of(index))
+        return self._source(index, url, SIMPLE_ACCEPT, interpret, short)
 
     def listing(self) -> PageRoute:
         """The project list: of several indexes the union, with each name from those that are asked for it."""
@@ -173,7 +177,7 @@ class Routes:
         )
 
     def _list_of(self, index: IndexSpec) -> PageRoute:
-        source = self._source(index, _below(index.url), SIMPLE_ACCEPT, listing.interpret)
+        source = self._source(index, below(index.url), SIMPLE_ACCEPT, listing.interpret)
         return PageRoute("simple/", "", (source,), SIMPLE_FORMS, max_body=LIST_LIMIT, tells_index=self.several)
 
     def _shows(self, index: str, name: str) -> bool:
@@ -186,19 +190,21 @@ class Routes:
     def api(self, name: str, version: str = "") -> PageRoute:
         """The JSON API's document of a project, or of one version (one raw path segment) of it. Raises `Absent`."""
         path = f"pypi/{name}/{version}/json" if version else f"pypi/{name}/json"
-        sources = tuple(self._api_source(index, _root(index) + path) for index in asked_for(self.indexes, name))
+        sources = tuple(self._api_source(index, root_of(index.url) + path) for index in asked_for(self.indexes, name))
         return self._beside(PageRoute(path, name, sources, API_FORMS))
 
     def _api_source(self, index: IndexSpec, url: str) -> PageSource:
         short = self._short(index)
-        return self._source(index, url, "application/json", partial(api.interpret_api, short), short)
+        return self._source(
+            index, url, "application/json", partial(api.interpret_api, short, mirrors=mirrors_of(index)), short
+        )
 
     def integrity(self, name: str, version: str, filename: str) -> PageRoute:
         """The provenance of a file (PEP 740); version and file name are raw path segments."""
         path = f"integrity/{name}/{version}/{filename}/provenance"
         accept = f"{_INTEGRITY}, application/json;q=0.5"
         sources = tuple(
-            self._source(index, _root(index) + path, accept, api.interpret_integrity)
+            self._source(index, root_of(index.url) + path, accept, api.interpret_integrity)
             for index in asked_for(self.indexes, name)
         )
         return self._beside(PageRoute(path, name, sources, INTEGRITY_FORMS))
@@ -271,13 +277,3 @@ class Routes:
             layout=layout,
             confined=self.several,
         )
-
-
-def _root(index: IndexSpec) -> str:
-    """Where the index has its other APIs: beside `simple/`, else at its origin."""
-    url = _below(index.url)
-    return url.removesuffix("simple/") if url.endswith("/simple/") else f"{urls.origin_of(url)}/"
-
-
-def _below(url: str) -> str:
-    return f"{url.rstrip('/')}/"

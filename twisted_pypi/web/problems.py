@@ -15,7 +15,7 @@ from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_pypi.errors import Absent, BadPath, CacheError, Forbidden, Unavailable
+from twisted_pypi.errors import Absent, BadPath, CacheError, Forbidden, Looped, Unavailable
 from twisted_pypi.http.negotiation import takes_json
 
 MAX_REASON = 200
@@ -55,6 +55,8 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(404, error.reason, (("Cache-Control", f"max-age={NOT_FOUND_AGE}"),))
         case Unavailable():
             return Problem(503, error.reason, (("Cache-Control", "no-store"), *_retry_after(error)))
+        case Looped():
+            return Problem(508, error.reason, (("Cache-Control", "no-store"),))
         case CacheError():
             return Problem(500, error.reason)
         case TookTooLong():  # upstream's time-outs come with a reason of their own

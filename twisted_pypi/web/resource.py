@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import define, frozen
@@ -16,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from twisted_pypi import hops
 from twisted_pypi.errors import Absent, Forbidden
 from twisted_pypi.interfaces import Files, Mount, Observer, Pages, Workers
 from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
@@ -69,6 +71,7 @@ class Services:
     allow: Networks = ()
     trusted_proxy: Networks = ()
     admin_token: str = ""
+    identity: str = ""
 
 
 class ProxyResource(Resource):
@@ -91,16 +94,23 @@ class ProxyResource(Resource):
         ask = read_ask(request, services.trusted_proxy)
         clock = services.clock
         exchange = Exchange(request, ask, clock.seconds(), clock, services.observer, self.memo.keep)
+        passed = ask.header(hops.FIELD)
+        if passed:
+            hops.after(passed, partial(self._begin, exchange, ask))
+        else:
+            self._begin(exchange, ask)
+        return NOT_DONE_YET
+
+    def _begin(self, exchange: Exchange, ask: Ask) -> None:
         try:
             answer = self._answer(ask)
         except Exception as error:
             exchange.fail(error)
-            return NOT_DONE_YET
+            return
         if isinstance(answer, Reply):
             exchange.send(answer)
         else:
             exchange.wait(answer)
-        return NOT_DONE_YET
 
     def _at_hand(self, ask: Ask) -> Reply | None:
         """The reply, if nothing has to be waited for. Raises `CacheError` kinds."""
@@ -167,6 +177,7 @@ class ProxyResource(Resource):
         return None
 
     def _proxied(self, ask: Ask, path: str) -> Answer:
+        hops.refuse_loop(self._services.identity)
         route = resolve(self._services.mounts, path)
         if isinstance(route, Redirect):
             return _redirect(_with_query(_within_prefix(self._services.prefix, route.location), ask))
