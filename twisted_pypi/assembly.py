@@ -2,15 +2,16 @@
 
 client → CacheSite → ProxyResource → mount (path → route)
                           ↓
-             CachedPages / CachedFiles → DiskStore
+             CachedPages / DirectoryFiles → CachedFiles → DiskStore
                           ↓
-             Refresher / Transfers → HttpUpstream → index
+             Refresher / Transfers → DirectoryUpstream → HttpUpstream → index
 
 While the daemon runs, `Parts.use` brings other settings into force (`reloading` says when).
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,16 +30,20 @@ from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.caching.withheld import Withheld
+from twisted_pypi.directories.ledger import Ledger
+from twisted_pypi.directories.serving import Directories, DirectoryFiles, DirectoryUpstream
+from twisted_pypi.directories.watching import Watch
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.events import Event
 from twisted_pypi.fetching.identity import COMMON, TlsIdentity
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
-from twisted_pypi.interfaces import Observer
+from twisted_pypi.interfaces import Observer, Upstream
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
 from twisted_pypi.pypi.routes import origins_of
 from twisted_pypi.settings import Index, Settings
 from twisted_pypi.storage.disk import DiskStore
+from twisted_pypi.storage.layout import READINGS
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.event_log import EventLog
@@ -77,6 +82,7 @@ class Parts:
     access_log: AccessLog | None
     knowledge: Knowledge
     log: EventLog
+    directories: Directories
     front: Callable[[Settings, IndexMount], ProxyResource]
 
     def use(self, settings: Settings) -> None:
@@ -94,6 +100,7 @@ class Parts:
         self.files.use(settings.offline, settings.not_found_ttl)
         self.knowledge.permits = mount.permits
         self.log.level = _log_level(settings)
+        self.directories.use(settings.indexes)
         self.site.resource = resource
 
 
@@ -102,6 +109,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     _refuse_unserved(settings.indexes)
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
+    looking = pool(1, "directories")
     metrics, access_log = Metrics(), _access_log(reactor, settings)
     log = EventLog(_log_level(settings), seconds=reactor.seconds)
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
@@ -109,7 +117,13 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     store = DiskStore(settings.cache_dir, disk, catalogue, reactor, observer, _limits(settings))
     upstream = HttpUpstream(reactor, _fetching(settings), observer)
     mount = IndexMount(settings.indexes)
-    ground = _Ground(reactor, settings, observer, parsing, store, upstream)
+    ledger = Ledger(os.path.join(settings.cache_dir, READINGS))
+
+    def watch(index: str, path: str) -> Watch:
+        return Watch(index, path, looking, ledger, observer, reactor, pages.forget_absences)
+
+    directories = Directories(watch, settings.indexes)
+    ground = _Ground(reactor, settings, observer, parsing, store, DirectoryUpstream(upstream, directories))
     pages = ground.pages()
     knowledge = Knowledge(store.facts, pages, mount.permits)
     files = ground.files(knowledge)
@@ -121,7 +135,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         services = Services(
             mounts=(*named, mount),
             pages=pages,
-            files=files,
+            files=DirectoryFiles(files, directories, disk),
             workers=parsing,
             observer=observer,
             clock=reactor,
@@ -138,8 +152,8 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         return ProxyResource(services)
 
     site = CacheSite(front(settings, mount), reactor, observer)
-    pools = (disk, catalogue, parsing)
-    return Parts(site, readiness, pages, files, upstream, store, pools, access_log, knowledge, log, front)
+    pools = (disk, catalogue, parsing, looking)
+    return Parts(site, readiness, pages, files, upstream, store, pools, access_log, knowledge, log, directories, front)
 
 
 @frozen
@@ -151,7 +165,7 @@ class _Ground:
     observer: Observer
     parsing: ThreadWorkers
     store: DiskStore
-    upstream: HttpUpstream
+    upstream: Upstream
 
     def pages(self) -> CachedPages:
         """Caching of pages: the store, and behind it the refresher, which asks upstream."""
@@ -183,7 +197,7 @@ class _Ground:
 def _refuse_unserved(indexes: tuple[Index, ...]) -> None:
     """Raises `ConfigError` for what the file may say and nothing heeds: better no start than a silent bypass."""
     for index in indexes:
-        for key in ("path", "mirrors", "proxy"):
+        for key in ("mirrors", "proxy"):
             if getattr(index, key):
                 raise ConfigError(f"[[index]] {index.name}: {key}", "is not served by this version")
 
@@ -231,7 +245,7 @@ def _fetching(settings: Settings) -> UpstreamSettings:
         settings.read_timeout,
         settings.max_fetches,
         tls[COMMON],
-        {index.name: _rules(index, tls) for index in settings.indexes},
+        {index.name: _rules(index, tls) for index in settings.indexes if not index.path},
     )
 
 

@@ -77,7 +77,8 @@ class PageSource:
     """One upstream page that can answer a page route.
 
     `index` names the index: the owner of credentials, links and digests. `interpret` parses a 200's body in a worker
-    thread; it raises `ValueError` (with a reason for the log) for anything that is not such a page.
+    thread; it raises `ValueError` (with a reason for the log) for anything that is not such a page. `local`: nothing
+    beyond this machine is contacted for it, so that it is asked offline too.
     """
 
     index: str
@@ -88,6 +89,7 @@ class PageSource:
     not_found_ttl: float
     interpret: Callable[[PageBody], Document]
     absent_status: frozenset[int] = frozenset({404, 410})
+    local: bool = False
 
 
 @frozen

@@ -28,6 +28,7 @@ class Spec:
     ttl: float = 300.0
     not_found_ttl: float = 60.0
     absent_status: frozenset[int] = frozenset({404, 410})
+    path: str = ""
     public: bool = False
     routes: tuple[str, ...] = ()
 

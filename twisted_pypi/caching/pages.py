@@ -73,6 +73,10 @@ class CachedPages:
     def use(self, policy: PagePolicy) -> None:
         """Keep pages so from now on. What was absent may not be so for the indexes that are asked now."""
         self.policy = policy
+        self.forget_absences()
+
+    def forget_absences(self) -> None:
+        """Something was published: what was absent may not be so any more."""
         self._absent.clear()
 
     # -- what `web` calls ----------------------------------------------------------------------------------------
@@ -105,11 +109,12 @@ class CachedPages:
             await self.answer(route.follows, Asker(asker.client))
         sources = await self._owners.candidates(route)
         held = await self._held(sources)
-        plan = freshness.plan(held.copy if held else None, self._circumstances(route, held, asker))
+        # What is on this machine is asked offline too, unless an index before it could have the project.
+        offline = self.policy.offline and not sources[0].local
+        plan = freshness.plan(held.copy if held else None, self._circumstances(route, held, asker, offline))
         self.observer(Decided(route.key, plan.step.name.lower(), plan.reason))
         if plan.step is Step.REFUSE:
-            problem = f"{route.name or route.key}: offline, and not in the cache"
-            raise Unavailable(problem, retry_after=None, provenance=Provenance(CacheState.MISS, detail="offline"))
+            raise _offline(route)
         if plan.step is Step.SERVE and held is not None:
             self._probe(route, sources, held, asker)
             return await self._serve(route, held, Provenance(plan.state))
@@ -159,12 +164,12 @@ class CachedPages:
     def _copy_of(self, source: PageSource, page: StoredPage) -> Copy:
         return Copy(self.clock.seconds() - page.validated_at, source.ttl, self.policy.max_stale)
 
-    def _circumstances(self, route: PageRoute, held: _Held | None, asker: Asker) -> Circumstances:
+    def _circumstances(self, route: PageRoute, held: _Held | None, asker: Asker, offline: bool) -> Circumstances:
         insist = asker.no_cache and held is not None and self._may_insist(route)
         expired = held is not None and (insist or not held.copy.fresh)
         refreshing = self._flights.running(_question(route))
         return Circumstances(
-            offline=self.policy.offline,
+            offline=offline,
             down=expired and not refreshing and held is not None and self._is_down(held.source),
             refreshing=refreshing,
             insist=insist,
@@ -172,7 +177,10 @@ class CachedPages:
         )
 
     def _is_down(self, source: PageSource) -> bool:
-        return not self.policy.offline and self.upstream.is_down(source.url)
+        return self._may_ask(source) and self.upstream.is_down(source.url)
+
+    def _may_ask(self, source: PageSource) -> bool:
+        return source.local or not self.policy.offline
 
     def _may_insist(self, route: PageRoute) -> bool:
         now = self.clock.seconds()
@@ -220,6 +228,8 @@ class CachedPages:
         if verdict is Verdict.COPY and held is not None:
             page = asked.page if asked.outcome is Outcome.NOT_MODIFIED and asked.page else held.page
             return await self._serve(route, self._hold(route, page), how)
+        if self.policy.offline and asked.failure is None:
+            raise _offline(route)
         raise _unavailable(route, asked, how)
 
     async def _within(self, flight: Deferred[Asked], seconds: float) -> Asked:
@@ -234,6 +244,8 @@ class CachedPages:
         """Ask the sources in order until one has the page or fails: down is not absent."""
         asked = Asked(Outcome.ABSENT)
         for source in sources:
+            if not self._may_ask(source):
+                return Asked(Outcome.FAILED)
             copy = await self.store.pages.get(source.key)
             asked = await self.refresher.ask(route, source, copy, client)
             if asked.page is not None:
@@ -260,7 +272,7 @@ class CachedPages:
 
     async def _serve(self, route: PageRoute, held: _Held, how: Provenance) -> PageAnswer:
         how = evolve(how, ttl=held.copy.ttl_left)
-        if not self.policy.offline:
+        if self._may_ask(held.source):
             return PageAnswer(held.page, how)
         return await restricted(route, held.page, how, self.store.pages, self.store.files, self.workers)
 
@@ -272,6 +284,11 @@ def _question(route: PageRoute) -> str:
 
 def _absence(route: PageRoute, how: Provenance) -> Absent:
     return Absent(f"{route.name or route.key}: upstream does not have it", provenance=how)
+
+
+def _offline(route: PageRoute) -> Unavailable:
+    problem = f"{route.name or route.key}: offline, and not in the cache"
+    return Unavailable(problem, retry_after=None, provenance=Provenance(CacheState.MISS, detail="offline"))
 
 
 def _unavailable(route: PageRoute, asked: Asked, how: Provenance) -> Unavailable:

@@ -46,7 +46,8 @@ class IndexSpec(Protocol):
 
     `bound`: its pages may name files only at the origins of these two and at `file_hosts` ("host" or "host:port").
     `ttl` and `not_found_ttl` are in seconds. `public`: paths at `files_url` carry digests. `routes` are patterns
-    (`names.matches`) of the names that the index is for, none: for those that no other claims.
+    (`names.matches`) of the names that the index is for, none: for those that no other claims. `path`: the local
+    directory that is the index, "" if none is.
     """
 
     @property
@@ -69,6 +70,8 @@ class IndexSpec(Protocol):
     def public(self) -> bool: ...
     @property
     def routes(self) -> tuple[str, ...]: ...
+    @property
+    def path(self) -> str: ...
 
 
 def origins_of(index: IndexSpec) -> frozenset[urls.Origin]:
@@ -222,6 +225,7 @@ class Routes:
             not_found_ttl=index.not_found_ttl,
             interpret=interpret,
             absent_status=index.absent_status,
+            local=bool(index.path),
         )
 
 
