@@ -92,6 +92,7 @@ def test_imports_go_down(path: Path) -> None:
         ("twisted_pypi.pypi.names", "from twisted.internet import defer"),
         ("twisted_pypi.model", "from twisted_pypi.storage import disk"),
         ("twisted_pypi.http.ranges", "import time"),
+        ("twisted_pypi.caching.files", "from twisted_pypi.directories import serving"),
         ("twisted_pypi.web.site", "from twisted_pypi.service import make_service"),
         ("twisted_pypi.web.site", "from twisted.web._http2 import H2Connection"),
     ],
