@@ -28,6 +28,8 @@ from twisted_pypi.caching.pages import CachedPages, PagePolicy
 from twisted_pypi.caching.purge import Purger
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
+from twisted_pypi.caching.supplied import Supplied
+from twisted_pypi.caching.supplying import Supplier
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.directories.ledger import Ledger
@@ -83,6 +85,7 @@ class Parts:
     knowledge: Knowledge
     log: EventLog
     directories: Directories
+    supplied: Supplied
     front: Callable[[Settings, IndexMount], ProxyResource]
 
     def use(self, settings: Settings) -> None:
@@ -101,6 +104,7 @@ class Parts:
         self.knowledge.permits = mount.permits
         self.log.level = _log_level(settings)
         self.directories.use(settings.indexes)
+        self.supplied.wanted = _made(settings)
         self.site.resource = resource
 
 
@@ -123,7 +127,9 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         return Watch(index, path, looking, ledger, observer, reactor, pages.forget_absences)
 
     directories = Directories(watch, settings.indexes)
-    ground = _Ground(reactor, settings, observer, parsing, store, DirectoryUpstream(upstream, directories))
+    supplied = Supplied(store.facts, reactor.seconds, _made(settings))
+    reached = DirectoryUpstream(upstream, directories)
+    ground = _Ground(reactor, settings, observer, parsing, store, reached, supplied)
     pages = ground.pages()
     knowledge = Knowledge(store.facts, pages, mount.permits)
     files = ground.files(knowledge)
@@ -153,7 +159,9 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
 
     site = CacheSite(front(settings, mount), reactor, observer)
     pools = (disk, catalogue, parsing, looking)
-    return Parts(site, readiness, pages, files, upstream, store, pools, access_log, knowledge, log, directories, front)
+    return Parts(
+        site, readiness, pages, files, upstream, store, pools, access_log, knowledge, log, directories, supplied, front
+    )
 
 
 @frozen
@@ -166,14 +174,14 @@ class _Ground:
     parsing: ThreadWorkers
     store: DiskStore
     upstream: Upstream
+    supplied: Supplied
 
     def pages(self) -> CachedPages:
         """Caching of pages: the store, and behind it the refresher, which asks upstream."""
         settings, seconds = self.settings, self.reactor.seconds
-        withheld = Withheld(self.store.facts, seconds)
-        refresher = Refresher(
-            self.upstream, self.store.pages, self.parsing, self.observer, seconds, _scratch(settings), withheld
-        )
+        upstream, store, scratch = self.upstream, self.store.pages, _scratch(settings)
+        edits = (Withheld(self.store.facts, seconds), self.supplied)
+        refresher = Refresher(upstream, store, self.parsing, self.observer, seconds, scratch, *edits)
         policy = _page_policy(settings)
         return CachedPages(self.store, self.upstream, refresher, self.parsing, self.observer, self.reactor, policy)
 
@@ -181,11 +189,14 @@ class _Ground:
         """Caching of files: the store, and behind it the transfers, which ask upstream."""
         store, reactor = self.store.files, self.reactor
         spoiled = Spoiled(self.observer, reactor.seconds)
+        transfers = Transfers(self.upstream, store, spoiled, reactor)
+        companions = Companions(store, self.parsing)
         return CachedFiles(
             store,
             knowledge,
-            Transfers(self.upstream, store, spoiled, reactor, knowledge.remember),
-            Companions(store, self.parsing),
+            transfers,
+            companions,
+            Supplier(self.supplied, companions, transfers, self.store.pages, spoiled, reactor),
             self.observer,
             reactor,
             self.settings.offline,
@@ -256,6 +267,11 @@ def _rules(index: Index, tls: Mapping[TlsIdentity, TlsPolicy]) -> IndexRules:
 
 def _page_policy(settings: Settings) -> PagePolicy:
     return PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
+
+
+def _made(settings: Settings) -> frozenset[str]:
+    """The indexes for which `.metadata` is made."""
+    return frozenset(index.name for index in settings.indexes if index.metadata)
 
 
 def _log_level(settings: Settings) -> Any:

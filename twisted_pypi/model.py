@@ -100,8 +100,9 @@ class PageRoute:
     one is asked for it. `bodies` are the stored bodies, in the order in which they are made. `restrict` (for offline)
     re-reads the stored body `bodies[0]` and keeps only the files for which the callable, given their keys, answers
     True; None where a page needs no restriction. `withhold` makes the document not announce the companions of the
-    files with these keys. `max_body` bounds the decoded upstream body. `follows` is the route whose page decides who
-    owns the name, before this one's sources are asked.
+    files with these keys, `supply` has it announce companions: SHA-256 by the key of the file. `max_body` bounds the
+    decoded upstream body. `follows` is the route whose page decides who owns the name, before this one's sources are
+    asked.
     """
 
     key: str
@@ -111,6 +112,7 @@ class PageRoute:
     owner: str | None = None
     restrict: Callable[[bytes, Callable[[list[str]], set[str]]], Document] | None = None
     withhold: Callable[[Document, frozenset[str]], Document] | None = None
+    supply: Callable[[Document, Mapping[str, str]], Document] | None = None
     max_body: int = 64 << 20
     follows: PageRoute | None = None
 
@@ -129,7 +131,8 @@ class FileRoute:
     others are refused. `pages` are the pages in which the file is looked for when it was asked for directly.
     `path_hashes` are digests that the path itself carries, to be used only where no page names the file.
     `companion_of` is the key of the file that this one accompanies (PEP 658: its `.metadata`); `derive` makes the
-    companion from that file, in a worker thread, and raises `ValueError` when it can't.
+    companion from that file, in a worker thread, and raises `ValueError` when it can't. `companion` makes the route of
+    the companion of a file from which one could be made.
     """
 
     key: str
@@ -142,6 +145,7 @@ class FileRoute:
     path_hashes: Mapping[str, str] = field(factory=dict)
     companion_of: str | None = None
     derive: Callable[[BinaryIO], bytes] | None = None
+    companion: Callable[[], FileRoute] | None = field(default=None, eq=False)
 
 
 @frozen

@@ -15,7 +15,8 @@ from twisted_pypi.model import FileLink
 @frozen
 class PageMeta:
     """What is stored beside a page's bodies. `version` is the serial as upstream sent it; `withheld` are the keys of
-    the files whose companions its bodies don't announce, though upstream does."""
+    the files whose companions its bodies don't announce, though upstream does; `supplied` are the companions that they
+    announce though upstream doesn't, as (key of the file, SHA-256)."""
 
     key: str
     index: str
@@ -25,6 +26,7 @@ class PageMeta:
     version: int | None = None
     fetched_at: float = 0.0
     withheld: tuple[str, ...] = ()
+    supplied: tuple[tuple[str, str], ...] = ()
 
 
 @frozen

@@ -17,13 +17,19 @@ from twisted_pypi.interfaces import Facts, Pages
 from twisted_pypi.model import FileLink, FileRoute
 from twisted_pypi.records import NamedLink, StoredFile
 
+_SUFFIX = ".metadata"
+
 Permits = Callable[[str, str], bool]
 """Whether pages of the index (first argument) may name files at the URL (second)."""
 
 
 @frozen
 class Known:
-    """What is known of one file. `named`: a page of `index` named `url`; `announced`: and so its `.metadata`."""
+    """What is known of one file.
+
+    `named`: a page of `index` named `url`; of a companion, `announced`: and the companion itself; of a file that could
+    have one, `accompanied`: and its companion.
+    """
 
     url: str
     index: str
@@ -31,6 +37,7 @@ class Known:
     size: int | None = None
     named: bool = False
     announced: bool = True
+    accompanied: bool = True
 
     @property
     def sha256(self) -> str:
@@ -121,7 +128,8 @@ def _first_of(index: str) -> str:
 
 def _of_link(named: NamedLink) -> Known:
     link = named.link
-    return Known(link.url, named.index, link.hashes, link.size, named=True)
+    accompanied = link.metadata is not None
+    return Known(link.url, named.index, link.hashes, link.size, named=True, accompanied=accompanied)
 
 
 def _of_companion(route: FileRoute, named: NamedLink) -> Known:
@@ -135,4 +143,10 @@ def _of_companion(route: FileRoute, named: NamedLink) -> Known:
 
 def _companion_url(link: FileLink) -> str:
     path, question, query = link.url.partition("?")
-    return f"{path}.metadata{question}{query}"
+    return f"{path}{_SUFFIX}{question}{query}"
+
+
+def file_of(companion: Known) -> Known:
+    """The file that a companion is beside, of which no more is known than that a page named it."""
+    path, question, query = companion.url.partition("?")
+    return evolve(companion, url=f"{path.removesuffix(_SUFFIX)}{question}{query}", hashes={}, size=None)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from attrs import define, evolve, field, frozen
 
+from twisted_pypi.caching.supplied import Supplied
 from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.events import FetchFailed, PageRegressed, PageRejected, StoreTrouble
@@ -36,6 +37,14 @@ class Asked:
     parent: str = ""
 
 
+@frozen
+class _Edits:
+    """In what our page differs from upstream's, as in `PageMeta`; sorted."""
+
+    withheld: tuple[str, ...] = ()
+    supplied: tuple[tuple[str, str], ...] = ()
+
+
 @define
 class Refresher:
     """Fetches, interprets and stores pages. `scratch` makes an empty binary file for a body (bounded in memory)."""
@@ -47,12 +56,13 @@ class Refresher:
     now: Callable[[], float]
     scratch: Callable[[], BinaryIO]
     withheld: Withheld | None = None
+    supplied: Supplied | None = None
     _regressed: dict[str, float] = field(factory=dict, init=False)
 
     async def ask(self, route: PageRoute, source: PageSource, copy: StoredPage | None, client: str) -> Asked:
         """One source's answer, stored if it is a page. `copy` is what is stored for this very source."""
-        withheld = await self._withheld(route, source)
-        conditions = _conditions(copy) if copy is not None and _still_right(copy, source, withheld) else {}
+        edits = await self._edits(route, source)
+        conditions = _conditions(copy) if copy is not None and _still_right(copy, source, edits) else {}
         request = FetchRequest(source.url, source.index, source.accept, conditions, client)
         try:
             fetched = await self.upstream.fetch(request)
@@ -76,11 +86,18 @@ class Refresher:
         if self.withheld is not None:
             await self.withheld.forget(page)
 
-    async def _withheld(self, route: PageRoute, source: PageSource) -> frozenset[str]:
-        """The files whose companions the page is not to announce."""
-        if self.withheld is None or route.withhold is None:
-            return frozenset()
-        return await self.withheld.of(source.key)
+    async def _edits(self, route: PageRoute, source: PageSource) -> _Edits:
+        """In what the page is to differ from upstream's."""
+        withheld = await self.withheld.of(source.key) if self.withheld and route.withhold else frozenset()
+        supplied = await self.supplied.of(source) if self.supplied and route.supply else {}
+        return _Edits(tuple(sorted(withheld)), tuple(sorted(supplied.items())))
+
+    async def _edited(self, route: PageRoute, document: Document, edits: _Edits) -> Document:
+        if edits.supplied and route.supply:
+            document = await self.workers.run(route.supply, document, dict(edits.supplied))
+        if edits.withheld and route.withhold:
+            document = await self.workers.run(route.withhold, document, frozenset(edits.withheld))
+        return document
 
     async def _interpret(
         self,
@@ -133,10 +150,9 @@ class Refresher:
         self, route: PageRoute, source: PageSource, copy: StoredPage | None, fetched: Fetched, body: PageBody
     ) -> tuple[StoredPage, Outcome]:
         document = await self.workers.run(source.interpret, body)
-        withheld = await self._withheld(route, source)
-        if withheld and route.withhold is not None:
-            document = await self.workers.run(route.withhold, document, withheld)
-        meta = evolve(self._meta(source, document, fetched), withheld=tuple(sorted(withheld)))
+        edits = await self._edits(route, source)
+        document = await self._edited(route, document, edits)
+        meta = evolve(self._meta(source, document, fetched), withheld=edits.withheld, supplied=edits.supplied)
         if copy is not None and not self._believes(copy.meta, meta):
             return copy, Outcome.OLDER
         return await self.store.put(meta, document, route.bodies), Outcome.NEW
@@ -169,9 +185,10 @@ class Refresher:
         return False
 
 
-def _still_right(copy: StoredPage, source: PageSource, withheld: frozenset[str]) -> bool:
+def _still_right(copy: StoredPage, source: PageSource, edits: _Edits) -> bool:
     """Whether a 304 would do: not for a page in memory alone, which the disk may take now."""
-    return bool(copy.inode) and copy.meta.url == source.url and frozenset(copy.meta.withheld) == withheld
+    made = _Edits(copy.meta.withheld, copy.meta.supplied)
+    return bool(copy.inode) and copy.meta.url == source.url and made == edits
 
 
 def _conditions(copy: StoredPage) -> dict[str, str]:

@@ -133,6 +133,7 @@ class Routes:
             owner=name if len(self.indexes) > 1 else None,
             restrict=partial(project.restrict, self.packages),
             withhold=project.withhold,
+            supply=project.supply,
         )
 
     def _project_source(self, index: IndexSpec, name: str) -> PageSource:
@@ -196,6 +197,7 @@ class Routes:
             path_hashes=self._path_hashes(key, name),
             companion_of=key.removesuffix(_METADATA) if companion else None,
             derive=metadata_of_wheel if companion and is_wheel(name.removesuffix(_METADATA)) else None,
+            companion=partial(self.file, f"{path}{_METADATA}") if is_wheel(name) and projects else None,
         )
 
     def _page_of(self, projects: tuple[str, ...]) -> PageRoute | None:
