@@ -20,7 +20,6 @@ from typing import Any, BinaryIO, cast
 from attrs import define, evolve, frozen
 from twisted.logger import LogLevel
 
-from twisted_pypi import __version__
 from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.files import CachedFiles
 from twisted_pypi.caching.knowledge import Knowledge
@@ -40,6 +39,7 @@ from twisted_pypi.events import Event
 from twisted_pypi.fetching.identity import COMMON, TlsIdentity
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.fetching.upstream import HttpUpstream, IndexRules, UpstreamSettings
+from twisted_pypi.figures import Figures
 from twisted_pypi.interfaces import Observer, Upstream
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
 from twisted_pypi.pypi.routes import origins_of
@@ -223,27 +223,6 @@ def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:
         for index in indexes
         if index.name != index.url
     )
-
-
-@define
-class Figures:
-    """What `/+status` and the status page show."""
-
-    store: DiskStore
-    metrics: Metrics
-    started: float
-    clock: Any
-
-    def now(self) -> Mapping[str, object]:
-        """The figures of this moment."""
-        entries, size = self.store.usage()
-        return {
-            "version": __version__,
-            "uptime_seconds": round(self.clock.seconds() - self.started),
-            "entries": entries,
-            "bytes": size,
-            "requests": self.metrics.requests_by_state(),
-        }
 
 
 def _fetching(settings: Settings) -> UpstreamSettings:

@@ -1,4 +1,4 @@
-"""`.metadata` for an index that has none: made from the wheel, announced when it works, and never at upstream's cost."""
+"""`.metadata` for an index that has none: made from the wheel, announced when it works, at little cost."""
 
 from __future__ import annotations
 

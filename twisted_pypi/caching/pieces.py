@@ -16,8 +16,9 @@ from twisted_pypi.caching.passing import relayed_part
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.interfaces import Fetched, Workers
 
-TAIL = 64 << 10
-"""Bytes at the end that are asked for first: where an archive has its directory, and wheels what describes them."""
+TAIL = (64 << 10) + 22
+"""Bytes at the end that are asked for first: where a zip file's directory ends, with the longest comment after it
+(APPNOTE 4.3.16), and where wheels have what describes them."""
 
 AHEAD = 16 << 10
 """Bytes that are asked for at least."""
