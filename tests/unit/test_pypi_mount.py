@@ -63,8 +63,8 @@ def test_a_wheel_knows_the_route_of_its_companion() -> None:
     path = "/packages/aa/foo-1.0-py3-none-any.whl"
     wheel = file(ALONE, path)
     assert wheel.companion is not None
-    assert wheel.companion() == file(ALONE, f"{path}.metadata")
-    assert wheel.companion().companion_of == wheel.key
+    assert (wheel.companion().key, wheel.companion().companion_of) == (f"{wheel.key}.metadata", wheel.key)
+    assert wheel.companion().derive is not None
     for other in ("/packages/aa/foo-1.0.tar.gz", f"{path}.metadata"):
         assert file(ALONE, other).companion is None
 
