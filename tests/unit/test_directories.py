@@ -387,10 +387,58 @@ def test_a_slow_directory_is_looked_through_less_often(folder: Folder, monkeypat
 
     monkeypatch.setattr(watching, "look", slow)
     folder.watch.start()
-    folder.clock.advance(9.9)
+    folder.clock.advance(24.9)
     assert len(looks) == 1
     folder.clock.advance(0.1)
     assert len(looks) == 2
+
+
+def test_long_reading_does_not_put_the_next_look_off(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*args):
+        folder.clock.rightNow += 60
+        return read(*args)
+
+    folder.put(WHEEL, wheel())
+    with monkeypatch.context() as patched:
+        patched.setattr(watching, "read", slow)
+        folder.watch.start()
+    folder.put("new-1.0-py3-none-any.whl", wheel())
+    folder.look()
+    folder.look()
+    assert len(folder.shelf.items) == 2
+
+
+def test_between_the_turns_of_long_reading_it_is_looked_for_new_files(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+
+    def slow(path, *args):
+        order.append(os.path.basename(path))
+        folder.clock.rightNow += 60
+        if len(order) == 1:
+            folder.put("new-1.0-py3-none-any.whl", wheel())
+        return read(path, *args)
+
+    monkeypatch.setattr(watching, "BATCH", 0.0)
+    monkeypatch.setattr(watching, "read", slow)
+    for name in ("a-1.0-py3-none-any.whl", "b-1.0-py3-none-any.whl"):
+        folder.put(name, wheel())
+    folder.watch.start()
+    folder.clock.advance(0)
+    folder.look()
+    assert order[1] == "new-1.0-py3-none-any.whl"
+    assert len(order) == 3
+
+
+def test_nothing_is_arranged_anew_while_nothing_changes(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.put(WHEEL, wheel())
+    folder.watch.start()
+    folder.look()
+    monkeypatch.setattr(watching, "arranged", None)
+    folder.look()
+    assert list(folder.shelf.items) == [WHEEL]
+    assert folder.of_kind(DirectoryTrouble) == []
 
 
 def test_what_was_read_is_not_read_again_after_a_restart(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

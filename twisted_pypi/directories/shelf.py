@@ -25,6 +25,10 @@ _META = {"api-version": "1.1"}
 _LAST_SECOND = 253402300799  # of the year 9999: RFC 3339 has no later one
 
 
+Unreadable = Mapping[str, tuple[Stamp, str]]
+"""By path: why it can't be read, and of which content."""
+
+
 @frozen
 class Item:
     """One file that is served. `path` is relative to the directory."""
@@ -63,7 +67,7 @@ class Shelf:
         return orjson.dumps({"meta": _META, "projects": [{"name": name} for name in sorted(self.projects)]})
 
 
-def arranged(listing: Listing, readings: Readings, unreadable: Mapping[str, tuple[Stamp, str]]) -> Shelf:
+def arranged(listing: Listing, readings: Readings, unreadable: Unreadable) -> Shelf:
     """The shelf of a directory. Files neither read nor known as unreadable with their present stamps wait."""
     items: dict[str, Item] = {}
     projects: dict[str, list[str]] = {}

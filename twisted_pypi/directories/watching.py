@@ -18,10 +18,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from twisted_pypi.directories.ledger import Ledger
+from twisted_pypi.directories.ledger import Ledger, Readings
 from twisted_pypi.directories.listing import Listing, Stamp, look
 from twisted_pypi.directories.reading import Reading, Stopped, read
-from twisted_pypi.directories.shelf import Shelf, arranged
+from twisted_pypi.directories.shelf import Shelf, Unreadable, arranged
 from twisted_pypi.events import DirectoryTaken, DirectoryTrouble, StoreTrouble
 from twisted_pypi.interfaces import Observer, Workers
 
@@ -30,10 +30,10 @@ log = Logger()
 INTERVAL = 2.0
 """Seconds between two looks."""
 
-SHARE = 20
+SHARE = 50
 """A look may take this part of the time: a slow one is repeated less often."""
 
-LONGEST_INTERVAL = 60.0
+LONGEST_INTERVAL = 30.0
 
 REST = 3.0
 """Seconds after its last change from which a file is taken for complete at the first look."""
@@ -79,6 +79,8 @@ class Watch:
     _waiters: list[Deferred[None]] = field(factory=list, init=False)
     _task: Deferred[None] | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
+    _pause: float = field(default=INTERVAL, init=False)
+    _settled: bool = field(default=False, init=False)
 
     def start(self) -> None:
         """Begin to look."""
@@ -103,10 +105,8 @@ class Watch:
         try:
             await self._remember()
             while not self._stopped:
-                began = self.clock.seconds()
                 unread = await self._look_guarded()
-                took = self.clock.seconds() - began
-                await deferLater(self.clock, 0 if unread else min(max(INTERVAL, SHARE * took), LONGEST_INTERVAL))
+                await deferLater(self.clock, 0 if unread else self._pause)
         except (CancelledError, Stopped):
             pass
 
@@ -138,13 +138,19 @@ class Watch:
     async def _look(self) -> bool:
         """Look, and read for a while; whether more is to be read."""
         before = self._listing
-        listing = await self.workers.run(look, self.root, before)
+        began = self.clock.seconds()
+        listing = await self.workers.run(_look, self.root, before)
+        self._pause = min(max(INTERVAL, SHARE * (self.clock.seconds() - began)), LONGEST_INTERVAL)
+        if listing is before and not self.failure and self._settled:
+            return False
         self._listing = listing
         for path in [path for path in self._failed if before is None or _touched(path, before, listing)]:
             del self._failed[path]  # it may have become readable
         await self._forget([path for path in self._readings if path not in listing.stamps])
         await self._offer(listing)
-        resting = [path for path in self._unread(listing) if self._rests(path, listing, before)]
+        unread = list(self._unread(listing))
+        resting = [path for path in unread if self._rests(path, listing, before)]
+        self._settled = not unread
         resting.sort(key=lambda path: -listing.touched[path])  # what was put there now is waited for
         until = self.clock.seconds() + TURN
         while resting and self.clock.seconds() < until:
@@ -184,9 +190,10 @@ class Watch:
         return done
 
     async def _offer(self, listing: Listing) -> None:
-        shelf = await self.workers.run(arranged, listing, dict(self._readings), dict(self._failed))
+        known = dict(self._readings), dict(self._failed)
+        shelf = await self.workers.run(_arrange, listing, *known, self._shelf)
         self._tell(shelf.problems)
-        if shelf != self._shelf or self.failure:
+        if shelf is not self._shelf or self.failure:
             self._shelf, self.failure = shelf, ""
             self.changed()
             self.observer(DirectoryTaken(self.index, len(shelf.items), len(shelf.projects)))
@@ -218,6 +225,18 @@ class Watch:
         for waiter in waiters:
             if not waiter.called:
                 waiter.callback(None)
+
+
+def _look(root: str, before: Listing | None) -> Listing:
+    """What there is now; the same object as `before` when nothing was touched."""
+    listing = look(root, before)
+    return before if before is not None and listing == before and listing.touched == before.touched else listing
+
+
+def _arrange(listing: Listing, readings: Readings, failed: Unreadable, before: Shelf | None) -> Shelf:
+    """The shelf; the same object as `before` when it is as it was."""
+    shelf = arranged(listing, readings, failed)
+    return before if before is not None and shelf == before else shelf
 
 
 def _touched(path: str, before: Listing, now: Listing) -> bool:
