@@ -315,6 +315,15 @@ def test_whoever_asks_before_the_first_look_waits_for_it(folder: Folder) -> None
     assert asked.called
 
 
+def test_a_directory_that_does_not_answer_is_down_until_it_does(folder: Folder) -> None:
+    asked = Deferred.fromCoroutine(folder.watch.shelf())
+    folder.clock.advance(watching.PATIENCE)
+    assert asked.result is None
+    assert "does not answer" in folder.watch.failure
+    folder.watch.start()
+    assert folder.shelf is not None
+
+
 def test_nobody_waits_for_a_watch_that_ended(folder: Folder) -> None:
     asked = Deferred.fromCoroutine(folder.watch.shelf())
     folder.watch.stop()

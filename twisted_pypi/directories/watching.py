@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from attrs import define, field, frozen
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -43,6 +44,9 @@ BATCH = 0.5
 
 TURN = 5.0
 """Seconds of reading after which the directory is looked through again."""
+
+PATIENCE = 8.0
+"""Seconds that a request waits for the first look."""
 
 MAX_TOLD = 20
 """Files that can't be served that are named in the log at once; of the others it tells how many."""
@@ -98,7 +102,11 @@ class Watch:
         while self._shelf is None and not self.failure and not self._stopped:
             waiter: Deferred[None] = Deferred()
             self._waiters.append(waiter)
-            await waiter
+            waiter.addTimeout(PATIENCE, self.clock)
+            try:
+                await waiter
+            except defer.TimeoutError:  # as a file system does whose server is gone
+                self._fail(f"{self.root} does not answer")
         return None if self.failure else self._shelf
 
     async def _run(self) -> None:
@@ -113,7 +121,7 @@ class Watch:
     async def _remember(self) -> None:
         try:
             self._readings = dict(await self.workers.run(self.ledger.load, self.index))
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             self.observer(StoreTrouble("readings", str(error)))
 
     async def _look_guarded(self) -> bool:
