@@ -2,17 +2,18 @@
 
 client → CacheSite → ProxyResource → mount (path → route)
                           ↓
-             CachedPages / CachedFiles → DiskStore
+             CachedPages / DirectoryFiles → CachedFiles → DiskStore
                           ↓
-             Refresher / Transfers → MirroredUpstream → HttpUpstream → index or mirror
+             Refresher / Transfers → DirectoryUpstream → MirroredUpstream → HttpUpstream → index or mirror
 
 While the daemon runs, `Parts.use` brings other settings into force (`reloading` says when).
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from secrets import token_hex
 from typing import Any, BinaryIO, cast
@@ -20,7 +21,6 @@ from typing import Any, BinaryIO, cast
 from attrs import define, evolve, frozen
 from twisted.logger import LogLevel
 
-from twisted_pypi import __version__
 from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.expired import RenewingUpstream
 from twisted_pypi.caching.files import CachedFiles
@@ -29,20 +29,26 @@ from twisted_pypi.caching.pages import CachedPages, PagePolicy
 from twisted_pypi.caching.purge import Purger
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
+from twisted_pypi.caching.supplied import Supplied
+from twisted_pypi.caching.supplying import Supplier
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.clocks import WallClock
-from twisted_pypi.errors import ConfigError
+from twisted_pypi.directories.ledger import Ledger
+from twisted_pypi.directories.serving import Directories, DirectoryFiles, DirectoryUpstream
+from twisted_pypi.directories.watching import Watch
 from twisted_pypi.events import Event
 from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.identity import COMMON
 from twisted_pypi.fetching.tls import TlsPolicy
 from twisted_pypi.fetching.upstream import HttpUpstream, UpstreamSettings
-from twisted_pypi.interfaces import Observer
+from twisted_pypi.figures import Figures
+from twisted_pypi.interfaces import Observer, Upstream
 from twisted_pypi.places import places_of, replaceable, rules_of
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
 from twisted_pypi.settings import Index, Settings
 from twisted_pypi.storage.disk import DiskStore
+from twisted_pypi.storage.layout import READINGS
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
@@ -88,6 +94,8 @@ class Parts:
     access_log: AccessLog | None
     knowledge: Knowledge
     log: EventLog
+    directories: Directories
+    supplied: Supplied
     front: Callable[[Settings, IndexMount], Services]
 
     def use(self, settings: Settings) -> None:
@@ -95,7 +103,6 @@ class Parts:
 
         Store, caching and upstream stay the same objects: what they have under way goes on, and is joined.
         """
-        _refuse_unserved(settings.indexes)
         fetching = _fetching(settings)
         mount = IndexMount(settings.indexes)
         services = self.front(settings, mount)
@@ -107,14 +114,16 @@ class Parts:
         knowledge = self.knowledge
         knowledge.permits, knowledge.at_home, knowledge.page_of = mount.permits, mount.at_home, mount.page_of
         self.log.level = _log_level(settings)
+        self.directories.use(settings.indexes)
+        self.supplied.wanted = _made(settings)
         _present(self.site, services, settings)
 
 
 def assemble(reactor: Any, settings: Settings) -> Parts:
     """All parts, wired. Opens nothing and starts nothing. Raises `ConfigError` for options that can't be used."""
-    _refuse_unserved(settings.indexes)
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
+    looking = pool(1, "directories")
     wall = WallClock(reactor)
     metrics, access_log = Metrics(), _access_log(wall, settings)
     log = EventLog(_log_level(settings), seconds=reactor.seconds)
@@ -124,7 +133,15 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     upstream = HttpUpstream(reactor, _fetching(settings), observer)
     mirrored = MirroredUpstream(upstream, reactor, places_of(settings))
     mount = IndexMount(settings.indexes)
-    ground = _Ground(reactor, wall, settings, observer, parsing, store, mirrored)
+    ledger = Ledger(os.path.join(settings.cache_dir, READINGS))
+
+    def watch(index: str, path: str) -> Watch:
+        return Watch(index, path, looking, ledger, observer, wall, pages.forget_absences)
+
+    directories = Directories(watch, settings.indexes)
+    supplied = Supplied(store.facts, wall.seconds, _made(settings))
+    reached = DirectoryUpstream(mirrored, directories)
+    ground = _Ground(reactor, wall, settings, observer, parsing, store, reached, supplied)
     pages = ground.pages()
     knowledge = Knowledge(store.facts, pages, mount.permits, mount.at_home, mount.page_of)
     files = ground.files(knowledge)
@@ -136,7 +153,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         return Services(
             mounts=(*named, mount),
             pages=pages,
-            files=files,
+            files=DirectoryFiles(files, directories, disk),
             workers=parsing,
             observer=observer,
             clock=wall,
@@ -157,8 +174,22 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     metrics.watch_connections(lambda: admission.seated)
     site = CacheSite(ProxyResource(services), reactor, observer, wall=wall, admission=admission)
     _present(site, services, settings)
-    pools = (disk, catalogue, parsing)
-    return Parts(site, readiness, pages, files, upstream, mirrored, store, pools, access_log, knowledge, log, front)
+    return Parts(
+        site,
+        readiness,
+        pages,
+        files,
+        upstream,
+        mirrored,
+        store,
+        (disk, catalogue, parsing, looking),
+        access_log,
+        knowledge,
+        log,
+        directories,
+        supplied,
+        front,
+    )
 
 
 def _present(site: CacheSite, services: Services, settings: Settings) -> None:
@@ -181,15 +212,15 @@ class _Ground:
     observer: Observer
     parsing: ThreadWorkers
     store: DiskStore
-    upstream: MirroredUpstream
+    upstream: Upstream
+    supplied: Supplied
 
     def pages(self) -> CachedPages:
         """Caching of pages: the store, and behind it the refresher, which asks upstream."""
         settings, seconds = self.settings, self.wall.seconds
-        withheld = Withheld(self.store.facts, seconds)
-        refresher = Refresher(
-            self.upstream, self.store.pages, self.parsing, self.observer, seconds, _scratch(settings), withheld
-        )
+        upstream, store, scratch = self.upstream, self.store.pages, _scratch(settings)
+        edits = (Withheld(self.store.facts, seconds), self.supplied)
+        refresher = Refresher(upstream, store, self.parsing, self.observer, seconds, scratch, *edits)
         return CachedPages(
             self.store,
             self.upstream,
@@ -205,24 +236,20 @@ class _Ground:
         """Caching of files: the store, and behind it the transfers, which ask upstream."""
         store, reactor = self.store.files, self.reactor
         spoiled = Spoiled(self.observer, lambda: float(reactor.seconds()))
+        transfers = Transfers(RenewingUpstream(self.upstream, knowledge), store, spoiled, reactor)
+        companions = Companions(store, self.parsing)
         return CachedFiles(
             store,
             knowledge,
-            Transfers(RenewingUpstream(self.upstream, knowledge), store, spoiled, reactor, knowledge.remember),
-            Companions(store, self.parsing),
+            transfers,
+            companions,
+            Supplier(self.supplied, companions, transfers, self.store.pages, spoiled, reactor),
             self.observer,
             reactor,
             self.settings.offline,
             self.settings.not_found_ttl,
             spoiled.spoiled,
         )
-
-
-def _refuse_unserved(indexes: tuple[Index, ...]) -> None:
-    """Raises `ConfigError` for what the file may say and nothing heeds: better no start than a silent bypass."""
-    for index in indexes:
-        if index.path:
-            raise ConfigError(f"[[index]] {index.name}: path", "is not served by this version")
 
 
 def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:
@@ -237,27 +264,6 @@ def _named(indexes: tuple[Index, ...]) -> tuple[NamedMount, ...]:
     )
 
 
-@define
-class Figures:
-    """What `/+status` and the status page show."""
-
-    store: DiskStore
-    metrics: Metrics
-    started: float
-    clock: Any
-
-    def now(self) -> Mapping[str, object]:
-        """The figures of this moment."""
-        entries, size = self.store.usage()
-        return {
-            "version": __version__,
-            "uptime_seconds": round(self.clock.seconds() - self.started),
-            "entries": entries,
-            "bytes": size,
-            "requests": self.metrics.requests_by_state(),
-        }
-
-
 def _fetching(settings: Settings) -> UpstreamSettings:
     tls = {
         identity: TlsPolicy(settings.ca_file, settings.insecure_host, identity)
@@ -268,7 +274,12 @@ def _fetching(settings: Settings) -> UpstreamSettings:
         settings.read_timeout,
         settings.max_fetches,
         tls[COMMON],
-        {rules.name: rules for index in settings.indexes for rules in rules_of(index, tls, settings.proxies)},
+        {
+            rules.name: rules
+            for index in settings.indexes
+            if not index.path
+            for rules in rules_of(index, tls, settings.proxies)
+        },
         replaceable(settings),
         IDENTITY,
     )
@@ -276,6 +287,11 @@ def _fetching(settings: Settings) -> UpstreamSettings:
 
 def _page_policy(settings: Settings) -> PagePolicy:
     return PagePolicy(settings.stale_wait, settings.max_stale, settings.offline)
+
+
+def _made(settings: Settings) -> frozenset[str]:
+    """The indexes for which `.metadata` is made."""
+    return frozenset(index.name for index in settings.indexes if index.metadata)
 
 
 def _log_level(settings: Settings) -> Any:

@@ -122,6 +122,24 @@ class StoreTrouble(Event):
 
 
 @frozen
+class DirectoryTrouble(Event):
+    """Something in the local directory that is the index `index` is not served; `path` is relative to it, "" itself."""
+
+    index: str
+    path: str
+    reason: str
+
+
+@frozen
+class DirectoryTaken(Event):
+    """What the local directory that is the index `index` has to offer changed: so many files of so many projects."""
+
+    index: str
+    files: int
+    projects: int
+
+
+@frozen
 class Evicted(Event):
     """Least recently used entries were dropped."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from twisted_pypi.credentials import Logins, Vault, from_address, from_logins
+from twisted_pypi.directories.addresses import origin_of_directory
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.fetching.identity import TlsIdentity
 from twisted_pypi.options import FILE_OPTIONS, INDEX_KEYS, INDEX_OPTIONS
@@ -21,6 +21,9 @@ OWN_PATHS = HEALTH_CHECKS | {"simple", "index", "packages", "files", "pypi", "in
 """First segments of our own paths: no index can have such a name."""
 
 ABSENT_STATUS = frozenset({404, 410})
+
+DIRECTORY_TTL = 2.0
+"""Seconds for which a local directory's pages are fresh, unless its table says otherwise."""
 
 OF_DIRECTORIES = ("name", "path", "routes", "ttl", "not-found-ttl", "metadata")
 """The keys of an index that is a local directory: nothing is contacted for it."""
@@ -87,27 +90,29 @@ class IndexMaker:
         return self._fresh(index, values["ttl"], values["not_found_ttl"])
 
     def _fresh(self, index: Index, ttl: float | None, not_found_ttl: float | None) -> Index:
-        ttl = self.ttl if ttl is None else ttl
-        not_found_ttl = self.not_found_ttl if not_found_ttl is None else not_found_ttl
-        return evolve(index, ttl=ttl, not_found_ttl=min(ttl, not_found_ttl))
+        ttl = index.ttl if ttl is None else ttl
+        not_found_ttl = index.not_found_ttl if not_found_ttl is None else not_found_ttl
+        if not index.path:  # a directory tells when something comes
+            not_found_ttl = min(ttl, not_found_ttl)
+        return evolve(index, ttl=ttl, not_found_ttl=not_found_ttl)
 
     def _credential(self, address: Address, credential: Credential | None = None) -> Credential | None:
         return from_address(address) or credential or from_logins(address.url, self.logins)
 
     def _directory(self, table: Table, name: str) -> Index:
-        """The index that is a local directory."""
+        """The index that is a local directory. It costs nothing to ask, so its pages are fresh for a moment only."""
         for key in table.keys:
             if key not in OF_DIRECTORIES:
                 raise ConfigError(table.label_of(key), "has no meaning for a local directory (path)")
         path = self.vault.beside(name)
-        url = f"{Path(path).as_uri()}/"
+        origin = origin_of_directory(index_name(table))
         return Index(
-            name=url,
-            url=url,
-            files_url=url,
+            name=origin,
+            url=f"{origin}simple/",
+            files_url=origin,
             bound=True,
             file_hosts=frozenset(),
-            ttl=self.ttl,
+            ttl=min(self.ttl, DIRECTORY_TTL),
             not_found_ttl=self.not_found_ttl,
             absent_status=ABSENT_STATUS,
             credential=None,
@@ -165,4 +170,7 @@ def index_tables(root: Table) -> tuple[Table, ...]:
     for position, name in enumerate(names):
         if name in names[:position]:
             raise ConfigError(found[position].label_of("name"), f"{name} is there twice")
+    directories = [index_name(table).lower() for table in found if "path" in table.keys]
+    if len(set(directories)) < len(directories):
+        raise ConfigError(root.label_of("[[index]]"), "the names of two local directories differ in case alone")
     return found

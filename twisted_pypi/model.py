@@ -79,7 +79,8 @@ class PageSource:
     `index` names the index: the owner of credentials, links and digests. `interpret` parses a 200's body in a worker
     thread; it raises `ValueError` (with a reason for the log) for anything that is not such a page. `layout` tells
     apart the ways in which it may make links: what was stored with another one isn't this source's page. `confined`: a
-    redirect away from the index's own origins is not followed, since other indexes may be asked for the same.
+    redirect away from the index's own origins is not followed, since other indexes may be asked for the same. `local`:
+    nothing beyond this machine is contacted for it, so that it is asked offline too.
     """
 
     index: str
@@ -92,6 +93,7 @@ class PageSource:
     absent_status: frozenset[int] = frozenset({404, 410})
     layout: str = ""
     confined: bool = False
+    local: bool = False
 
 
 @frozen
@@ -102,8 +104,9 @@ class PageRoute:
     one is asked for it. `bodies` are the stored bodies, in the order in which they are made. `restrict` (for offline)
     re-reads the stored body `bodies[0]` and keeps only the files for which the callable, given their keys, answers
     True; None where a page needs no restriction. `withhold` makes the document not announce the companions of the
-    files with these keys. `max_body` bounds the decoded upstream body. `follows` is the route whose page decides who
-    owns the name, before this one's sources are asked. `tells_index`: clients are told which index answered.
+    files with these keys, `supply` has it announce companions: SHA-256 by the key of the file. `max_body` bounds the
+    decoded upstream body. `follows` is the route whose page decides who owns the name, before this one's sources are
+    asked. `tells_index`: clients are told which index answered.
 
     A route with `parts` is the union of their pages, which are asked for and kept each on its own: `merge` makes it of
     the stored `bodies[0]` of those that are there, by the name of their index, and `recipe` names what else decides
@@ -117,6 +120,7 @@ class PageRoute:
     owner: str | None = None
     restrict: Callable[[bytes, Callable[[list[str]], set[str]]], Document] | None = None
     withhold: Callable[[Document, frozenset[str]], Document] | None = None
+    supply: Callable[[Document, Mapping[str, str]], Document] | None = None
     max_body: int = 64 << 20
     follows: PageRoute | None = None
     tells_index: bool = False
@@ -139,8 +143,8 @@ class FileRoute:
     others are refused. `pages` are the pages in which the file is looked for when it was asked for directly.
     `path_hashes` are digests that the path itself carries, to be used only where no page names the file.
     `companion_of` is the key of the file that this one accompanies (PEP 658: its `.metadata`); `derive` makes the
-    companion from that file, in a worker thread, and raises `ValueError` when it can't. `tells_index`: clients are
-    told of which index it is.
+    companion from that file, in a worker thread, and raises `ValueError` when it can't. `companion` makes the route of
+    the companion of a file from which one could be made. `tells_index`: clients are told of which index it is.
     """
 
     key: str
@@ -154,6 +158,7 @@ class FileRoute:
     companion_of: str | None = None
     derive: Callable[[BinaryIO], bytes] | None = None
     tells_index: bool = False
+    companion: Callable[[], FileRoute] | None = field(default=None, eq=False)
 
 
 @frozen

@@ -15,7 +15,8 @@ from twisted_pypi.model import FileLink
 @frozen
 class PageMeta:
     """What is stored beside a page's bodies. `version` is the serial as upstream sent it; `withheld` are the keys of
-    the files whose companions its bodies don't announce, though upstream does; `layout` is `PageSource.layout`."""
+    the files whose companions its bodies don't announce, though upstream does; `supplied` are the companions that they
+    announce though upstream doesn't, as (key of the file, SHA-256); `layout` is `PageSource.layout`."""
 
     key: str
     index: str
@@ -26,6 +27,7 @@ class PageMeta:
     fetched_at: float = 0.0
     withheld: tuple[str, ...] = ()
     layout: str = ""
+    supplied: tuple[tuple[str, str], ...] = ()
 
 
 @frozen

@@ -114,6 +114,7 @@ class PypiCache(Service):
         for warning in self._warnings:
             log.warn("{warning}", warning=warning)
         await self._parts.store.start()
+        self._parts.directories.start()
         self._parts.readiness.ready = True
         entries, size = self._parts.store.usage()
         for line in start_block(self._settings, self._listeners.addresses(), entries, size):
@@ -165,6 +166,7 @@ class PypiCache(Service):
         parts.readiness.ready = False
         await self._listeners.close()
         await self._drain()
+        parts.directories.stop()
         parts.pages.stop()
         await parts.files.stop()
         parts.mirrored.stop()
@@ -192,6 +194,9 @@ def start_block(settings: Settings, addresses: list[str], entries: int, size: in
     """What an administrator wants to see first: version, addresses, upstreams, directory, what was found in it."""
     lines = [f"pypicache {__version__} listening on {address}" for address in addresses]
     for index in settings.indexes:
+        if index.path:
+            lines.append(f"directory {index.path} as {index.name}")
+            continue
         files = f", files from {index.files_url}" if index.bound else ""
         lines.append(f"upstream {index.url}{files}{' (offline: never contacted)' if settings.offline else ''}")
     limit = shown_size(settings.cache_size) if settings.cache_size else "files are not stored"

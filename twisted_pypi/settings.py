@@ -50,7 +50,7 @@ class Index:
     ("host" or "host:port") only. `absent_status` are the statuses that say that a project is lacking. `public`: the
     public index with its own file host, where digests in paths count.
 
-    `path`, unless "", is the local directory that is the index; its `url` is then that path's (`file://`, RFC 8089).
+    `path`, unless "", is the local directory that is the index; its `url` is then made up.
     `routes` are patterns of normalised names (`pypi.names.matches`): the index is asked for those names and no others,
     and no other index for them; none: for all that nobody claims. `mirrors` are further places of the same index, in
     order. `proxy` None: what the environment says. `tls` holds for

@@ -17,6 +17,8 @@ from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import BUDGET, CachedPages
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.settling import PATIENCE, settle
+from twisted_pypi.caching.supplied import Supplied
+from twisted_pypi.caching.supplying import Supplier
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.errors import Absent, Forbidden, Unavailable, UpstreamFailed
 from twisted_pypi.events import FetchFailed, IntegrityFailed, TransferEnded
@@ -57,11 +59,17 @@ class FilesCase(SynchronousTestCase):
         knowledge = Knowledge(
             self.store.facts, pages, lambda index, url: index != "bound", lambda index, url: index == self.home
         )
+        transfers = Transfers(self.upstream, self.store.files, self.events.append, self.clock)
+        companions = Companions(self.store.files, workers)
+        self.supplied = Supplied(self.store.facts, self.clock.seconds, frozenset({"main"}))
+        refresher.supplied = self.supplied
+        told = self.events.append
         self.files = CachedFiles(
             self.store.files,
             knowledge,
-            Transfers(self.upstream, self.store.files, self.events.append, self.clock),
-            Companions(self.store.files, workers),
+            transfers,
+            companions,
+            Supplier(self.supplied, companions, transfers, self.store.pages, told, self.clock),
             self.events.append,
             self.clock,
             self.offline,
@@ -608,7 +616,6 @@ class Changes(FilesCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.files.transfers.first_seen = self.files.knowledge.remember
         self.elsewhere = evolve(self.route, index=None, indexes=("liar", "main"))
 
     def fetch(self, body: bytes = BODY, route: FileRoute | None = None) -> FileAnswer:

@@ -326,6 +326,15 @@ class Absence(PagesCase):
         self.ask()
         self.assertEqual(len(self.upstream.requests), 2)
 
+    def test_it_may_be_forgotten_before(self) -> None:
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.failureResultOf(asked, Absent)
+        self.pages.forget_absences()
+        asked = self.ask()
+        self.upstream.answer(answer(200, b"one"))
+        self.assert_answer(asked, CacheState.MISS, b"one")
+
     def test_a_404_wins_over_a_copy(self) -> None:
         self.cached(b"one")
         self.clock.advance(TTL)
@@ -556,6 +565,28 @@ class Offline(PagesCase):
         failure = self.failureResultOf(self.ask(), Unavailable)
         self.assertIsNone(failure.value.retry_after)
         self.assertEqual(self.upstream.requests, [])
+
+    def test_what_is_on_this_machine_is_asked_before_the_rest_is_given_up(self) -> None:
+        here = evolve(source("here"), local=True)
+        route = page_route(here, source("far"))
+        asked = self.ask(route)
+        self.upstream.answer(answer(404))
+        self.assertIsNone(self.failureResultOf(asked, Unavailable).value.retry_after)
+        asked = self.ask(route)
+        self.upstream.answer(answer(200, b"here"))
+        self.assert_answer(asked, CacheState.MISS, b"here")
+        self.assertEqual({request.index for request in self.upstream.requests}, {"here"})
+
+    def test_an_index_before_it_may_have_the_project(self) -> None:
+        route = page_route(source("far"), evolve(source("here"), local=True))
+        self.failureResultOf(self.ask(route), Unavailable)
+        self.assertEqual(self.upstream.requests, [])
+
+    def test_a_local_index_that_is_down_is_not_one_that_lacks_it(self) -> None:
+        route = page_route(evolve(source("here"), local=True), source("far"))
+        asked = self.ask(route)
+        self.upstream.fail("can't be read")
+        self.assertIn("can't be read", self.failureResultOf(asked, Unavailable).value.reason)
 
 
 class LimitedStaleness(PagesCase):

@@ -246,7 +246,7 @@ def test_indexes_are_shown_in_asking_order(configured, capsys):
         "files from https://internal.example/, absent 403 404, token ***, "
         "mirrors https://mirror.example/simple/ (username and password ***), "
         "proxy http://proxy.example:3128/ (username and password ***), insecure  # [[index]] internal",
-        f"index 3 wheels: {configured.parent}, any name that no other claims, ttl 600 s, not-found-ttl 60 s, "
+        f"index 3 wheels: {configured.parent}, any name that no other claims, ttl 2 s, not-found-ttl 60 s, "
         "no metadata made  # [[index]] wheels",
         f"index 4: {PUBLIC_INDEX}, any name that no other claims, ttl 600 s, not-found-ttl 60 s, "
         f"files only from {PUBLIC_FILES}, absent 404 410  # default",

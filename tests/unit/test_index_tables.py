@@ -78,10 +78,18 @@ def test_defaults() -> None:
     assert index(f"{URL}\nproxy = 'NONE'").proxy == DIRECT
 
 
-def test_a_directory_is_an_index_with_a_file_url() -> None:
-    got = index("path = '/srv/my wheels'\nttl = 5")
-    assert (got.url, got.files_url, got.name) == ("file:///srv/my%20wheels/", "file:///srv/my%20wheels/", "a")
-    assert (got.ttl, got.not_found_ttl, got.credential, got.public) == (5, 5, None, False)
+def test_a_directory_is_an_index_with_an_address_that_leads_nowhere() -> None:
+    got = index("path = '/srv/my wheels'")
+    origin = "https://a.directory.invalid/"
+    assert (got.url, got.files_url, got.name) == (f"{origin}simple/", origin, "a")
+    assert (got.ttl, got.not_found_ttl, got.credential, got.public) == (2, 60, None, False)
+    assert index("path = '/srv/my wheels'\nttl = 5").ttl == 5
+
+
+def test_directories_whose_names_differ_in_case_would_share_an_address() -> None:
+    toml = "[[index]]\nname = 'a'\npath = '/x'\n[[index]]\nname = 'A'\npath = '/y'\n"
+    with pytest.raises(ConfigError, match="case"):
+        load(toml=toml)
 
 
 def test_credentials_of_an_index_are_not_for_its_mirrors_but_netrc_knows_them() -> None:

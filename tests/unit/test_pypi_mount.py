@@ -29,6 +29,7 @@ class Spec:
     ttl: float = 300.0
     not_found_ttl: float = 60.0
     absent_status: frozenset[int] = frozenset({404, 410})
+    path: str = ""
     public: bool = False
     routes: tuple[str, ...] = ()
     mirrors: tuple[MirrorSpec, ...] = ()
@@ -58,6 +59,22 @@ def file(mount: IndexMount, path: str) -> FileRoute:
     route = mount.resolve(path)
     assert isinstance(route, FileRoute)
     return route
+
+
+def test_a_wheel_knows_the_route_of_its_companion() -> None:
+    path = "/packages/aa/foo-1.0-py3-none-any.whl"
+    wheel = file(ALONE, path)
+    assert wheel.companion is not None
+    assert (wheel.companion().key, wheel.companion().companion_of) == (f"{wheel.key}.metadata", wheel.key)
+    assert wheel.companion().derive is not None
+    for other in ("/packages/aa/foo-1.0.tar.gz", f"{path}.metadata"):
+        assert file(ALONE, other).companion is None
+
+
+def test_only_a_directory_is_local() -> None:
+    assert [source.local for source in page(BOTH, "/simple/foo/").sources] == [False, False]
+    here = IndexMount((Spec("here", "https://here.directory.invalid/", "https://x/", path="/srv"), MAIN))
+    assert [source.local for source in page(here, "/simple/foo/").sources] == [True, False]
 
 
 @pytest.mark.parametrize("path", ["/simple/Foo.Bar/", "/simple/foo-bar/", "/index/foo__bar/", "/simple/Foo%2EBar/"])

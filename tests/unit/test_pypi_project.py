@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_pypi.model import FileLink, PageBody
-from twisted_pypi.pypi.project import ProjectPage, interpret, restrict
+from twisted_pypi.pypi.project import ProjectPage, interpret, restrict, supply, withhold
 from twisted_pypi.pypi.scanning import scan_page
 
 URL = "https://index.example/simple/foo/"
@@ -409,6 +409,28 @@ def test_restricting_keeps_what_is_held() -> None:
     assert [file["filename"] for file in as_json(kept)["files"]] == [WHEEL["filename"], "c-1.whl"]
     assert as_json(kept)["files"][0] == as_json(document)["files"][0]
     assert "b-1.whl" not in as_html(kept)
+
+
+def test_metadata_is_announced_where_we_have_it_and_upstream_does_not() -> None:
+    theirs = {"sha256": SHA}
+    document = page(
+        json_page(
+            {"url": f"{PACKAGES}a.whl", "core-metadata": False},
+            {"url": f"{PACKAGES}b.whl", "core-metadata": theirs},
+            {"url": f"{PACKAGES}c.whl?signature=1"},
+            {"url": f"{PACKAGES}d.whl"},
+        )
+    )
+    ours = {f"{PACKAGES}{name}.whl": "cd" * 32 for name in "abc"}
+    supplied = supply(document, ours)
+    assert isinstance(supplied, ProjectPage)
+    expected = [{"sha256": "cd" * 32}, theirs, {"sha256": "cd" * 32}, None]
+    assert [file.get("core-metadata") for file in as_json(supplied)["files"]] == expected
+    assert [link.metadata for link in supplied.links()] == expected
+    kept = withhold(supplied, frozenset({f"{PACKAGES}a.whl"}))
+    assert isinstance(kept, ProjectPage)
+    assert [file.get("core-metadata") for file in as_json(kept)["files"]] == [None, *expected[1:]]
+    assert [file.get("core-metadata") for file in as_json(document)["files"]] == [False, theirs, None, None]
 
 
 def test_pages_of_many_files_are_rendered_in_pieces() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import BinaryIO, cast
 
 from attrs import define
@@ -18,6 +19,8 @@ from twisted_pypi.interfaces import FileStore, Workers
 from twisted_pypi.model import FileRoute
 from twisted_pypi.records import StoredFile
 from twisted_pypi.storage.sources import BytesSource
+
+_ANY: Mapping[str, str] = MappingProxyType({})
 
 
 @define
@@ -30,23 +33,30 @@ class Companions:
     async def make(self, route: FileRoute, known: Known, asker: Asker) -> FileAnswer | None:
         """The companion, made from the stored file that it accompanies and stored; None when that can't be done."""
         parent = await self.store.get(route.companion_of) if route.companion_of else None
-        if parent is None or route.derive is None or not (known.named and known.announced):
+        if parent is None or not (known.named and known.announced):
+            return None
+        body = await self.derived(route, parent, known.hashes)
+        if body is None:
+            return None
+        await self.keep(route, known, body)
+        return answer_of(body, asker)
+
+    async def derived(self, route: FileRoute, parent: StoredFile, hashes: Mapping[str, str] = _ANY) -> bytes | None:
+        """The companion in a stored file; None when there is none, or not one with these digests."""
+        if route.derive is None:
             return None
         try:
             source = await self.store.open(parent)
         except LookupError:
             return None
         try:
-            body = await self.workers.run(_derive, route, source, known.hashes)
+            return await self.workers.run(_derive, route, source, hashes)
         except (ValueError, OSError):
             return None
         finally:
             source.close()
-        await self._store(route, known, body)
-        sha256 = hashlib.sha256(body).hexdigest()
-        return FileAnswer(len(body), sha256, None if asker.head else BytesSource(body), Provenance(CacheState.MISS))
 
-    async def _store(self, route: FileRoute, known: Known, body: bytes) -> None:
+    async def keep(self, route: FileRoute, known: Known, body: bytes) -> None:
         """Keep it, if the store can: it could be made again."""
         into = await self.store.begin(route.key, len(body), tuple(known.hashes))
         if into is None:
@@ -63,6 +73,12 @@ class Companions:
         except BaseException:  # the client has gone, or its time is over
             await into.abandon()
             raise
+
+
+def answer_of(body: bytes, asker: Asker) -> FileAnswer:
+    """The answer with a companion that was made just now."""
+    sha256 = hashlib.sha256(body).hexdigest()
+    return FileAnswer(len(body), sha256, None if asker.head else BytesSource(body), Provenance(CacheState.MISS))
 
 
 def _derive(route: FileRoute, source: ByteSource, hashes: Mapping[str, str]) -> bytes:

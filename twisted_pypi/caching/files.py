@@ -22,6 +22,7 @@ from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
 from twisted_pypi.caching.settling import settle
+from twisted_pypi.caching.supplying import Supplier
 from twisted_pypi.caching.transfers import Opened, Transfers
 from twisted_pypi.errors import Absent, CacheError, Unavailable, UpstreamFailed
 from twisted_pypi.events import Decided
@@ -49,12 +50,16 @@ class CachedFiles:
     knowledge: Knowledge
     transfers: Transfers
     companions: Companions
+    supplier: Supplier
     observer: Observer
     clock: IReactorTime
     offline: bool = False
     not_found_ttl: float = 60.0
     spoiled: Callable[[str], bool] = _nothing
     _absent: Expiring = field(factory=Expiring, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.transfers.published = self._published
 
     def ready(self, route: FileRoute, asker: Asker) -> FileAnswer | None:
         """A stored file that nothing speaks against, if memory and one look at the disk can tell: no Deferred, no SQL.
@@ -73,7 +78,8 @@ class CachedFiles:
             return None
         self.observer(Decided(route.key, "serve", "stored"))
         still = partial(self._still, route, file, ground)
-        return FileAnswer(file.size, file.sha256, body, Provenance(CacheState.HIT), still=still)
+        answer = FileAnswer(file.size, file.sha256, body, Provenance(CacheState.HIT), still=still)
+        return _of(route, file.index, answer)
 
     def _still(self, route: FileRoute, file: StoredFile, ground: Ground) -> bool:
         same = self.store.hot(route.key) is file and self.knowledge.holds(route, ground)
@@ -100,7 +106,13 @@ class CachedFiles:
 
     async def stop(self) -> None:
         """Break off the transfers under way."""
+        self.supplier.stop()
         await self.transfers.stop()
+
+    async def _published(self, route: FileRoute, known: Known, file: StoredFile) -> None:
+        if not file.verified:
+            await self.knowledge.remember(file)
+        await self.supplier.published(route, known, file)
 
     # -- at rest -------------------------------------------------------------------------------------------------
 
@@ -177,6 +189,8 @@ class CachedFiles:
         try:
             if route.companion_of and known.hashes and (made := await self.companions.make(route, known, asker)):
                 return made  # it was checked, and nobody needs to wait for upstream
+            if route.companion_of and known.hashes and (made := await self.supplier.make(route, known, asker)):
+                return made
             if asker.head:
                 return await self._head(route, known, asker)
             if (
@@ -186,6 +200,7 @@ class CachedFiles:
             ):
                 passed = await self._pass_through(known, asker)
                 if passed is not None:
+                    self.supplier.notice(route, known, asker.client)
                     return passed
             return await self._transferred(route, known, asker)
         except (Absent, UpstreamFailed) as error:

@@ -48,7 +48,11 @@ Ground = tuple[tuple[NamedLink, ...], tuple[str, Mapping[str, float]] | None]
 
 @frozen
 class Known:
-    """What is known of one file. `named`: a page of `index` named `url`; `announced`: and so its `.metadata`."""
+    """What is known of one file.
+
+    `named`: a page of `index` named `url`; of a companion, `announced`: and the companion itself; of a file that could
+    have one, `accompanied`: and its companion.
+    """
 
     url: str
     index: str
@@ -56,6 +60,7 @@ class Known:
     size: int | None = None
     named: bool = False
     announced: bool = True
+    accompanied: bool = True
 
     @property
     def sha256(self) -> str:
@@ -209,7 +214,8 @@ def _said_of(route: FileRoute, link: NamedLink | None) -> Known:
 
 def _of_link(named: NamedLink) -> Known:
     link = named.link
-    return Known(link.url, named.index, link.hashes, link.size, named=True)
+    accompanied = link.metadata is not None
+    return Known(link.url, named.index, link.hashes, link.size, named=True, accompanied=accompanied)
 
 
 def _of_companion(route: FileRoute, named: NamedLink) -> Known:
@@ -228,3 +234,9 @@ def _file_url(link: FileLink) -> str:
 def _companion_url(link: FileLink) -> str:
     path, question, query = link.url.partition("?")
     return f"{path}{COMPANION}{question}{query}"
+
+
+def file_of(companion: Known) -> Known:
+    """The file that a companion is beside, of which no more is known than that a page named it."""
+    path, question, query = companion.url.partition("?")
+    return evolve(companion, url=f"{path.removesuffix(COMPANION)}{question}{query}", hashes={}, size=None)

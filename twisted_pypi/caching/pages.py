@@ -81,8 +81,12 @@ class CachedPages:
     def use(self, policy: PagePolicy) -> None:
         """Keep pages so from now on. What was absent may not be so for the indexes that are asked now."""
         self.policy = policy
-        self._absent.clear()
         self._unions.use(policy.stale_wait)
+        self.forget_absences()
+
+    def forget_absences(self) -> None:
+        """Something was published: what was absent may not be so any more."""
+        self._absent.clear()
 
     # -- what `web` calls ----------------------------------------------------------------------------------------
 
@@ -125,7 +129,9 @@ class CachedPages:
             await self.answer(route.follows, Asker(asker.client))
         sources = await self._owners.candidates(route)
         held = await self._held(route, sources)
-        plan = freshness.plan(held.copy if held else None, self._circumstances(route, held, asker))
+        # What is on this machine is asked offline too, unless an index before it could have the project.
+        offline = self.policy.offline and not sources[0].local
+        plan = freshness.plan(held.copy if held else None, self._circumstances(route, held, asker, offline))
         self.observer(Decided(route.key, plan.step.name.lower(), plan.reason))
         if plan.step is Step.REFUSE:
             raise wording.offline(route)
@@ -202,12 +208,12 @@ class CachedPages:
     def _copy_of(self, source: PageSource, page: StoredPage) -> Copy:
         return Copy(self.now() - page.validated_at, source.ttl, self.policy.max_stale)
 
-    def _circumstances(self, route: PageRoute, held: _Held | None, asker: Asker) -> Circumstances:
+    def _circumstances(self, route: PageRoute, held: _Held | None, asker: Asker, offline: bool) -> Circumstances:
         insist = asker.no_cache and held is not None and self._may_insist(route)
         expired = held is not None and (insist or not held.copy.fresh)
         refreshing = self._flights.running(wording.question(route))
         return Circumstances(
-            offline=self.policy.offline,
+            offline=offline,
             down=expired and not refreshing and held is not None and self._is_down(held.source),
             refreshing=refreshing,
             insist=insist,
@@ -215,7 +221,10 @@ class CachedPages:
         )
 
     def _is_down(self, source: PageSource) -> bool:
-        return not self.policy.offline and self.upstream.is_down(source.url)
+        return self._may_ask(source) and self.upstream.is_down(source.url)
+
+    def _may_ask(self, source: PageSource) -> bool:
+        return source.local or not self.policy.offline
 
     def _may_insist(self, route: PageRoute) -> bool:
         now = self.clock.seconds()
@@ -265,6 +274,8 @@ class CachedPages:
         if verdict is Verdict.COPY and held is not None:
             page = asked.page if asked.outcome is Outcome.NOT_MODIFIED and asked.page else held.page
             return await self._serve(route, self._hold(route, page), how)
+        if self.policy.offline and asked.failure is None:
+            raise wording.offline(route)
         raise wording.unavailable(route, asked, how)
 
     async def _within(self, flight: Deferred[Asked], seconds: float) -> Asked:
@@ -279,6 +290,8 @@ class CachedPages:
         """Ask the sources in order until one has the page or fails: down is not absent."""
         asked = Asked(Outcome.ABSENT)
         for source in sources:
+            if not self._may_ask(source):
+                return Asked(Outcome.FAILED)
             copy = await self._stored(source)
             asked = evolve(await self.refresher.ask(route, source, copy, client, anew), index=source.index)
             if asked.page is not None:
@@ -305,7 +318,7 @@ class CachedPages:
 
     async def _serve(self, route: PageRoute, held: _Held, how: Provenance) -> PageAnswer:
         how = evolve(how, ttl=held.copy.ttl_left, index=held.source.index if route.tells_index else "")
-        if not self.policy.offline:
+        if self._may_ask(held.source):
             return PageAnswer(held.page, how)
         return await restricted(route, held.page, how, self.store.pages, self.store.files, self.workers)
 

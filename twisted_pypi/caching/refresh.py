@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from attrs import define, evolve, field, frozen
 
+from twisted_pypi.caching.supplied import Supplied
 from twisted_pypi.caching.withheld import Withheld
 from twisted_pypi.errors import LedAway, UpstreamFailed
 from twisted_pypi.events import FetchFailed, PageRegressed, PageRejected, StoreTrouble
@@ -41,6 +42,14 @@ class Asked:
     index: str = ""
 
 
+@frozen
+class _Edits:
+    """In what our page differs from upstream's, as in `PageMeta`; sorted."""
+
+    withheld: tuple[str, ...] = ()
+    supplied: tuple[tuple[str, str], ...] = ()
+
+
 @define
 class Refresher:
     """Fetches, interprets and stores pages. `scratch` makes an empty binary file for a body (bounded in memory)."""
@@ -52,6 +61,7 @@ class Refresher:
     now: Callable[[], float]
     scratch: Callable[[], BinaryIO]
     withheld: Withheld | None = None
+    supplied: Supplied | None = None
     _regressed: dict[str, float] = field(factory=dict, init=False)
 
     async def ask(
@@ -61,8 +71,8 @@ class Refresher:
 
         `copy` is what is stored for this very source; `anew`: that it is unchanged would not do.
         """
-        withheld = await self._withheld(route, source)
-        usable = copy is not None and not anew and _still_right(copy, source, withheld)
+        edits = await self._edits(route, source)
+        usable = copy is not None and not anew and _still_right(copy, source, edits)
         conditions = _conditions(copy) if copy is not None and usable else {}
         request = FetchRequest(
             source.url,
@@ -100,11 +110,18 @@ class Refresher:
         if self.withheld is not None:
             await self.withheld.forget(page)
 
-    async def _withheld(self, route: PageRoute, source: PageSource) -> frozenset[str]:
-        """The files whose companions the page is not to announce."""
-        if self.withheld is None or route.withhold is None:
-            return frozenset()
-        return await self.withheld.of(source.key)
+    async def _edits(self, route: PageRoute, source: PageSource) -> _Edits:
+        """In what the page is to differ from upstream's."""
+        withheld = await self.withheld.of(source.key) if self.withheld and route.withhold else frozenset()
+        supplied = await self.supplied.of(source) if self.supplied and route.supply else {}
+        return _Edits(tuple(sorted(withheld)), tuple(sorted(supplied.items())))
+
+    async def _edited(self, route: PageRoute, document: Document, edits: _Edits) -> Document:
+        if edits.supplied and route.supply:
+            document = await self.workers.run(route.supply, document, dict(edits.supplied))
+        if edits.withheld and route.withhold:
+            document = await self.workers.run(route.withhold, document, frozenset(edits.withheld))
+        return document
 
     async def _interpret(
         self,
@@ -161,10 +178,9 @@ class Refresher:
         self, route: PageRoute, source: PageSource, copy: StoredPage | None, fetched: Fetched, body: PageBody
     ) -> tuple[StoredPage, Outcome]:
         document = await self.workers.run(source.interpret, body)
-        withheld = await self._withheld(route, source)
-        if withheld and route.withhold is not None:
-            document = await self.workers.run(route.withhold, document, withheld)
-        meta = evolve(self._meta(source, document, fetched), withheld=tuple(sorted(withheld)))
+        edits = await self._edits(route, source)
+        document = await self._edited(route, document, edits)
+        meta = evolve(self._meta(source, document, fetched), withheld=edits.withheld, supplied=edits.supplied)
         if copy is not None and not self._believes(copy.meta, meta):
             return copy, Outcome.OLDER
         return await self.store.put(meta, document, route.bodies), Outcome.NEW
@@ -202,9 +218,10 @@ class Refresher:
         return False
 
 
-def _still_right(copy: StoredPage, source: PageSource, withheld: frozenset[str]) -> bool:
+def _still_right(copy: StoredPage, source: PageSource, edits: _Edits) -> bool:
     """Whether a 304 would do: not for a page in memory alone, which the disk may take now."""
-    return bool(copy.inode) and copy.meta.url == source.url and frozenset(copy.meta.withheld) == withheld
+    made = _Edits(copy.meta.withheld, copy.meta.supplied)
+    return bool(copy.inode) and copy.meta.url == source.url and made == edits
 
 
 def _conditions(copy: StoredPage) -> dict[str, str]:

@@ -29,14 +29,14 @@ from twisted_pypi.urls import without_secrets
 
 log = Logger()
 
-FirstSeen = Callable[[StoredFile], Awaitable[None]]
-"""Is told of a file that was stored though nobody announced a digest of it."""
+Published = Callable[[FileRoute, Known, StoredFile], Awaitable[None]]
+"""Is told of a file that was stored, and of what was known of it before."""
 
 UNCLAIMED = 15.0
 """Seconds after which a body that passes through, and that nobody claimed, is given up."""
 
 
-async def _unremembered(file: StoredFile) -> None:
+async def _untold(route: FileRoute, known: Known, file: StoredFile) -> None:
     """The default."""
 
 
@@ -75,7 +75,7 @@ class Transfers:
     store: FileStore
     observer: Observer
     clock: IReactorTime
-    first_seen: FirstSeen = _unremembered
+    published: Published = _untold
     _opening: Singleflight[Opened] = field(factory=Singleflight, init=False)
     _running: dict[str, Opened] = field(factory=dict, init=False)
     _tasks: dict[str, Deferred[None]] = field(factory=dict, init=False)
@@ -275,8 +275,8 @@ class Transfers:
             if not stored:  # after `receive` it has ended already
                 await transfer.partial.keep()
             self.observer(TransferEnded(url, transfer.received, stored, reason))
-        if stored and not file.verified:
-            await self.first_seen(file)
+        if stored:
+            await self.published(route, known, file)
 
 
 def _request(known: Known, client: str, headers: Mapping[str, str], method: str = "GET") -> FetchRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -97,11 +97,28 @@ def withhold(page: Document, keys: frozenset[str]) -> Document:
     return evolve(page, files=files)
 
 
-def _names(link: FileLink, keys: frozenset[str]) -> bool:
+def supply(page: Document, digests: Mapping[str, str]) -> Document:
+    """The project's page with `.metadata` announced for the files with these keys, where upstream doesn't."""
+    if not isinstance(page, ProjectPage):
+        return page
+    files, announced = list(page.files), list(page.announced)
+    for position, (file, link) in enumerate(zip(page.files, page.announced, strict=True)):
+        sha256 = digests.get(_key_of(link), "")
+        if sha256 and link.metadata is None:
+            files[position] = {**file, "core-metadata": {"sha256": sha256}}
+            announced[position] = evolve(link, metadata={"sha256": sha256})
+    return evolve(page, files=files, announced=announced)
+
+
+def _key_of(link: FileLink) -> str:
     try:
-        return urls.key_of(link.url) in keys
+        return urls.key_of(link.url)
     except ValueError:
-        return False
+        return ""
+
+
+def _names(link: FileLink, keys: frozenset[str]) -> bool:
+    return _key_of(link) in keys
 
 
 def restrict(packages: str, stored: bytes, held: Callable[[list[str]], set[str]]) -> ProjectPage:

@@ -50,7 +50,8 @@ class IndexSpec(Protocol):
 
     `bound`: its pages may name files only at the origins of these two and at `file_hosts` ("host" or "host:port").
     `ttl` and `not_found_ttl` are in seconds. `public`: paths at `files_url` carry digests. `routes` are patterns
-    (`names.matches`) of the names that the index is for, none: for those that no other claims.
+    (`names.matches`) of the names that the index is for, none: for those that no other claims. `path`: the local
+    directory that is the index, "" if none is.
     """
 
     @property
@@ -75,6 +76,9 @@ class IndexSpec(Protocol):
     def routes(self) -> tuple[str, ...]: ...
     @property
     def mirrors(self) -> Sequence[MirrorSpec]: ...
+
+    @property
+    def path(self) -> str: ...
 
 
 def origins_of(index: IndexSpec) -> frozenset[urls.Origin]:
@@ -153,6 +157,7 @@ class Routes:
             restrict=partial(project.restrict, self.packages),
             withhold=project.withhold,
             tells_index=self.several,
+            supply=project.supply,
         )
 
     def _project_source(self, index: IndexSpec, name: str) -> PageSource:
@@ -243,6 +248,7 @@ class Routes:
             companion_of=key.removesuffix(_METADATA) if companion else None,
             derive=metadata_of_wheel if companion and is_wheel(name.removesuffix(_METADATA)) else None,
             tells_index=self.several,
+            companion=partial(self.file, f"{path}{_METADATA}") if is_wheel(name) and projects else None,
         )
 
     def _page_of(self, projects: tuple[str, ...]) -> PageRoute | None:
@@ -276,4 +282,5 @@ class Routes:
             absent_status=index.absent_status,
             layout=layout,
             confined=self.several,
+            local=bool(index.path),
         )

@@ -25,7 +25,9 @@ PAGES = "pages"
 TEMPORARY = "tmp"
 LOCK = "lock"
 CATALOGUE = "catalogue.sqlite"
-OWN = frozenset({FILES, PAGES, TEMPORARY, LOCK, *(CATALOGUE + end for end in ("", "-wal", "-shm", "-journal"))})
+READINGS = "readings.sqlite"
+_DATABASES = (name + end for name in (CATALOGUE, READINGS) for end in ("", "-wal", "-shm", "-journal"))
+OWN = frozenset({FILES, PAGES, TEMPORARY, LOCK, *_DATABASES})
 """All names of ours in the cache directory itself."""
 
 _FILE_LIKE = re.compile(

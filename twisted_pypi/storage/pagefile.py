@@ -98,7 +98,8 @@ def read_page(descriptor: int) -> PageFile:
 
 
 def _meta(said: dict[str, Any]) -> PageMeta:
-    return PageMeta(**{**said, "withheld": tuple(said.get("withheld", ()))})
+    supplied = tuple((file, digest) for file, digest in said.get("supplied", ()))
+    return PageMeta(**{**said, "withheld": tuple(said.get("withheld", ())), "supplied": supplied})
 
 
 def set_time(descriptor: int, validated_at: float) -> None:

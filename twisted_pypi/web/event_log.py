@@ -33,6 +33,8 @@ _LINES = {
     events.TransferBroke: (LogLevel.info, "transfer broke at byte {position}, {reason}; it goes on there: {url}"),
     events.TransferEnded: (LogLevel.info, "transfer of {size} bytes ended, {verdict}: {url}"),
     events.StoreTrouble: (LogLevel.warn, "store: {what}: {reason}"),
+    events.DirectoryTrouble: (LogLevel.warn, "directory {index}: {path}: {reason}"),
+    events.DirectoryTaken: (LogLevel.info, "directory {index}: {files} files of {projects} projects"),
     events.Evicted: (LogLevel.info, "dropped {entries} least recently used entries, {size} bytes"),
     events.TurnedAway: (LogLevel.debug, "a connection of {client} was turned away: {reason}"),
     events.Crowded: (
