@@ -100,11 +100,7 @@ def read_ask(request: CacheRequest, trusted: Networks) -> Ask:
     target = request.uri.decode("latin-1")
     path, _, query = target.partition("?")
     peer = str(getattr(request.getClientAddress(), "host", UNIX))  # type: ignore[no-untyped-call]
-    # A copy, because each look-up in Twisted's own costs as much as all of this.
-    headers = {
-        name.lower().decode("ascii"): b", ".join(values).decode("latin-1")
-        for name, values in request.requestHeaders.getAllRawHeaders()
-    }
+    headers = request.fields
     client, scheme, host = peer, "https" if request.isSecure() else "http", headers.get("host", "")
     if is_trusted(peer, trusted):
         client = effective_client(peer, headers.get("x-forwarded-for", ""), trusted)
