@@ -71,15 +71,16 @@ class StrictChannel(PatientChannel):
         try:
             if line[-1:] != b"\r":
                 raise Refused(400, "Lines end in CR and LF")
-            self._take(line[:-1])
+            if self._head.line is not None and line != b"\r":
+                self._head.take(line[:-1])
+            else:
+                self._begin_or_end(line[:-1])
         except Refused as refused:
             self.refuse(refused)
 
-    def _take(self, line: bytes) -> None:
+    def _begin_or_end(self, line: bytes) -> None:
+        """Take the request line, or the empty line behind the head, and let twisted.web know."""
         head = self._head
-        if head.line is not None and line:
-            head.take(line)
-            return
         if head.line is not None:
             head.end()
         elif line or self._blank:
