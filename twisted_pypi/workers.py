@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -21,20 +20,7 @@ BACKLOG = 10_000
 STALL = 10.0
 """Seconds in which, while others wait, some work must end."""
 
-_M_ARENA_MAX = -8  # malloc.h
-
 _log = Logger(namespace="pypicache")
-
-
-def share_one_arena() -> None:
-    """Let all threads of the process take memory from one place, where the C library is glibc.
-
-    It gives each thread its own, and what one frees there no other gets: a process that reads large pages in several
-    threads grows by a fifth for nothing, since threads of one interpreter hardly ever allocate at the same time.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
 
 
 @define(eq=False)
@@ -58,7 +44,6 @@ class ThreadWorkers:
 
     def start(self) -> None:
         """Accept work. Call it after the fork."""
-        share_one_arena()
         self._pool.start()
 
     def stop(self) -> None:

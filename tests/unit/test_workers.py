@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,33 +102,3 @@ def test_a_work_that_nobody_waits_for_still_takes_its_thread(hanging: Hanging) -
     (failure,) = hanging.results
     failure.trap(Unavailable)
     hanging.let_go(5)
-
-
-ARENAS = """
-import ctypes, sys, threading
-from twisted_pypi.workers import ThreadWorkers
-workers = ThreadWorkers(None, 4, "test")
-workers.start()
-barrier = threading.Barrier(5)
-def work():
-    held = bytearray(50_000)  # too large for Python's own allocator, too small for a mapping of its own
-    barrier.wait(60)
-    barrier.wait(60)
-for _ in range(4):
-    workers._pool.callInThread(work)
-barrier.wait(60)
-libc = ctypes.CDLL(None)
-libc.fopen.restype = ctypes.c_void_p
-stream = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
-libc.malloc_info(0, stream)
-libc.fclose(stream)
-barrier.wait(60)
-workers.stop()
-"""
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="not glibc")
-def test_threads_share_the_memory_that_they_free(tmp_path: Path) -> None:
-    told = tmp_path / "arenas"
-    subprocess.run([sys.executable, "-c", ARENAS, str(told)], check=True, timeout=120)
-    assert told.read_text().count("<heap ") == 1
