@@ -1,4 +1,4 @@
-"""What is set once for the whole process, as its defaults suit other programs: how memory is taken and looked through."""
+"""What is set once for the whole process, as its defaults suit others: how memory is taken and looked through."""
 
 from __future__ import annotations
 
