@@ -82,8 +82,8 @@ class PageStore(Protocol):
     def hot(self, key: str) -> StoredPage | None:
         """The page, if that can be told in memory alone."""
 
-    def hot_body(self, page: StoredPage, representation: Representation) -> bytes | None:
-        """The body, if it is in memory."""
+    def hot_body(self, page: StoredPage, representation: Representation) -> bytes | ByteSource | None:
+        """The body, if it can be had at once."""
 
     async def get(self, key: str) -> StoredPage | None:
         """The page, or None. One that is damaged is dropped and counts as None."""
@@ -272,8 +272,8 @@ class Pages(Protocol):
     async def answer(self, route: PageRoute, asker: Asker) -> PageAnswer:
         """The answer, within the client's budget of 12 s. Raises `CacheError` kinds."""
 
-    def ready_body(self, answer: PageAnswer, representation: Representation) -> bytes | None:
-        """The body, if it is in memory."""
+    def ready_body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource | None:
+        """The body, if it can be had at once."""
 
     async def body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource:
         """The body. Raises `LookupError` when the page was replaced meanwhile: ask for the answer again."""

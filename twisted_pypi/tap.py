@@ -18,6 +18,7 @@ from twisted_pypi.config import load
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.options import GROUPS, OPTIONS, Option
 from twisted_pypi.preflight import preflight
+from twisted_pypi.process import settle
 from twisted_pypi.settings import Loaded, Settings
 
 _COLUMN = 27  # where the help's explanations begin
@@ -109,9 +110,13 @@ def makeService(options: Options) -> IService:  # noqa: N802
         from twisted_pypi.service import make_service
 
         warnings = (*loaded.warnings, *_lost_log(loaded.settings, parent))
-        return make_service(evolve(loaded, warnings=warnings), reread)
+        service = make_service(evolve(loaded, warnings=warnings), reread)
     except ConfigError as error:
         _fail(error)
+    from twisted.internet import reactor
+
+    settle(reactor)
+    return service
 
 
 def _reader(options: Options) -> Callable[[], Loaded]:

@@ -8,7 +8,10 @@ import time
 
 import pytest
 
+from e2e.clients import ask
 from e2e.content import JSON_TYPE
+from e2e.corpus import CONTINUE, CORPUS
+from e2e.corpus import PAGE as ATTACKED
 from e2e.daemon import Daemon, Start
 from e2e.packages import blob, wheel
 from e2e.upstream import Upstream
@@ -98,7 +101,7 @@ def answer_to(connection: socket.socket, request: bytes) -> tuple[bytes, bool]:
 
 def is_whole(received: bytes, head_only: bool) -> bool:
     """Whether one answer is complete."""
-    head, end, body = received.partition(b"\r\n\r\n")
+    head, end, body = received.removeprefix(CONTINUE).partition(b"\r\n\r\n")
     if not end:
         return False
     length = re.search(rb"\r\nContent-Length: (\d+)", head)
@@ -169,6 +172,22 @@ def test_the_answer_is_the_same_however_it_is_made(kind: str, paths: dict[str, s
     for answers in known:
         for request, answer, expected in zip(requests, answers, ordinary, strict=True):
             assert answer == expected, request
+
+
+def test_hostile_requests_get_the_same_answer_however_it_is_made(upstream: Upstream, start: Start) -> None:
+    upstream.project("six", [wheel("six")])
+    daemon = start("--index-ttl", "1d")
+    assert ask(daemon, ATTACKED).status == 200
+    requests = [case.raw for case in CORPUS]
+    known = replay(daemon, requests, 4)  # what is remembered is so at its second time
+    daemon.restart("--log-level", "debug")
+    assert ask(daemon, ATTACKED).status == 200
+    (ordinary,) = replay(daemon, requests, 1)
+    for answers in known:
+        for case, answer, expected in zip(CORPUS, answers, ordinary, strict=True):
+            assert answer == expected, case.name
+    statuses = {int(answer.removeprefix(CONTINUE)[9:12]) for answer, _ in ordinary}
+    assert statuses >= {200, 400, 403, 404, 405, 413, 414, 431, 505}
 
 
 def test_a_purge_a_new_release_and_a_lost_file_show_at_once(

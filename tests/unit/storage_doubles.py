@@ -112,6 +112,6 @@ def body_of(store: Any, page: Any, body: str = "json", encoding: str = "identity
     if isinstance(got, bytes):
         return got
     try:
-        return bytes(got.read(0, 1 << 20))
+        return bytes(got.read(0, 1 << 22))
     finally:
         got.close()

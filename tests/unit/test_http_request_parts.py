@@ -26,7 +26,7 @@ def head_of(*fields: bytes, protocol: bytes = b"HTTP/1.1") -> RequestHead:
     head = RequestHead()
     head.start(b"GET / " + protocol)
     for field in fields:
-        head.field(field)
+        head.take(field)
     head.end()
     return head
 
@@ -50,10 +50,11 @@ def test_a_request_line_is_read_in_one_way_or_not_at_all(line: bytes) -> None:
 
 class TestFields:
     def test_have_a_name_and_a_value(self) -> None:
-        head = RequestHead()
-        head.start(b"GET / HTTP/1.1")
-        assert head.field(b"X-A:\t b: c \t") == (b"X-A", b"b: c")
-        assert head.field(b"x:") == (b"x", b"")
+        head = head_of(b"X-A:\t b: c \t", b"x:", b"Y:\xe9 \xa0")
+        assert head.fields == {"x-a": "b: c", "x": "", "y": "\xe9 \xa0"}
+
+    def test_repeated_ones_are_joined_as_a_list(self) -> None:
+        assert head_of(b"a: 1", b"B: x", b"A: 2", b"a:").fields == {"a": "1, 2, ", "b": "x"}
 
     def test_names_that_only_look_like_framing_are_not(self) -> None:
         head = head_of(b"Content-Length: 7", b"Content-Lengths: 5", b"Transfer-Encodings: x", b"Content-Type: y")

@@ -30,7 +30,7 @@ SHAPES = (
 
 
 def field(text: str) -> None:
-    RequestHead(RequestLine("GET", "/", "HTTP/1.1")).field(text.encode())
+    RequestHead(RequestLine("GET", "/", "HTTP/1.1")).take(text.encode())
 
 
 def ask(target: str = "/", host: str = "h") -> Ask:

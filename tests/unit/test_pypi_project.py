@@ -330,7 +330,12 @@ def test_broken_characters_are_replaced() -> None:
 
 
 TEXT = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn", "Co", "Zl", "Zp"]), min_size=1, max_size=9
+    # U+FEFF is taken for a byte order mark, wherever HTML has it.
+    st.characters(
+        codec="utf-8", exclude_categories=["Cc", "Cs", "Cn", "Co", "Zl", "Zp"], exclude_characters=["\ufeff"]
+    ),
+    min_size=1,
+    max_size=9,
 )
 TRIMMED = TEXT.map(str.strip).filter(bool)
 DIGESTS = st.sampled_from([{}, {"sha256": SHA}, {"md5": "0" * 32}, {"blake2b": "1" * 128}])

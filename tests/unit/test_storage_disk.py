@@ -657,6 +657,7 @@ def test_what_nobody_waits_for_any_more_is_given_back(tmp_path):
         waiting.addErrback(lambda failure: failure.trap(CancelledError))
         waiting.cancel()
     late.work()
+    disk.store.pages.close()  # what is kept open for the next who asks
     assert os.listdir("/proc/self/fd") == before
     assert os.listdir(os.path.join(disk.path, "tmp")) == []
     assert not disk.store._engine.readers

@@ -18,7 +18,7 @@ from twisted_pypi.events import Served
 from twisted_pypi.web.memo import LARGEST, LIMIT
 from twisted_pypi.web.repeating import MAX_HEAD, is_head
 from twisted_pypi.web.site import KEEP_ALIVE
-from unit.web_doubles import FILE, HIT, JSON, Transport, Web, parse
+from unit.web_doubles import FILE, HIT, JSON, Transport, Web, at_rest, parse
 
 GET = b"GET /simple/six/ HTTP/1.1\r\nHost: h\r\nUser-Agent: pip/25.0\r\n\r\n"
 FILE_GET = GET.replace(b"/simple/six/", b"/packages/a.whl")
@@ -344,6 +344,20 @@ class TestFiles:
         assert len(answers) == 1
         assert parsed.count == 2
         assert parse(answers.pop()).status in (200, 206, 304, 416)
+
+    def test_one_that_has_grown_past_memory_is_not_left_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        web, _ = self.remembering(b"wheel")
+        transport = warmed(web, FILE_GET)
+        grown = []
+
+        def ready(*_: object) -> FileAnswer:
+            grown.append(at_rest(b"another wheel"))
+            return FileAnswer(13, "cd" * 32, grown[-1], HIT)
+
+        web.clock.advance(1)
+        monkeypatch.setattr(type(web.files), "ready", ready)
+        assert parse(send(web, transport, FILE_GET)).body == b"another wheel"
+        assert [source.closed for source in grown] == [True, True]
 
     def test_a_body_over_the_bound(self) -> None:
         web, parsed = self.remembering(b"x" * (LARGEST + 1))

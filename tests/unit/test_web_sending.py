@@ -16,7 +16,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted_pypi.answers import Extent, FileAnswer
 from twisted_pypi.storage.sources import HOLD_BACK, CheckedSource, FileSource
 from twisted_pypi.web import transport as module
-from twisted_pypi.web.sending import PIECE, STALL
+from twisted_pypi.web.sending import EAGER, PIECE, STALL
 from unit.socket_doubles import Client, SocketReactor, connect
 from unit.web_doubles import HIT, Web, parse
 
@@ -228,6 +228,64 @@ class TestBroken:
         assert parse(site.client.take_to_end()).body == DATA
         assert not site.client.reset
         site.check_quiet()
+
+
+@pytest.fixture
+def paged() -> Iterator[Site]:
+    """A site whose page lies in memory."""
+    with tempfile.TemporaryFile() as file:
+        made = serving(file, 0)
+        made.web.pages.bodies = dict.fromkeys(made.web.pages.bodies, DATA)
+        made.web.pages.renew()
+        yield made
+
+
+class TestInMemory:
+    """A page's body that lies in memory is sent from there."""
+
+    def test_it_arrives_and_the_connection_goes_on(self, paged: Site) -> None:
+        paged.client.send(PAGE + PAGE)
+        paged.client.take_until(2 * len(DATA) + 500)
+        first = parse(bytes(paged.client.received))
+        assert (first.body, parse(first.rest).body) == (DATA, DATA)
+        paged.check_quiet()
+        assert [(event.status, event.size, event.complete) for event in paged.web.events] == [
+            (200, len(DATA), True)
+        ] * 2
+
+    def test_a_slow_reader_has_nothing_copied(self, paged: Site) -> None:
+        paged.client.send(PAGE)
+        paged.client.fill()
+        assert not paged.client.transport.dataBuffer
+        paged.client.take_until(len(DATA) + 250, at_a_time=5000)
+        assert parse(bytes(paged.client.received)).body == DATA
+        paged.check_quiet()
+
+    def test_a_short_one_is_through_in_the_turn_of_its_request(self, paged: Site, monkeypatch) -> None:
+        monkeypatch.setattr(module, "_send_view", lambda out, data, count: count)
+        paged.web.pages.bodies = dict.fromkeys(paged.web.pages.bodies, bytes(EAGER))
+        paged.web.pages.renew()
+        paged.client.transport.protocol.dataReceived(PAGE)
+        assert [event.size for event in paged.web.events] == [EAGER]
+
+    def test_a_client_that_takes_nothing_is_dropped(self, paged: Site) -> None:
+        paged.client.send(PAGE)
+        paged.client.fill()
+        paged.web.clock.advance(STALL + 1)
+        assert [event.complete for event in paged.web.events] == [False]
+        paged.client.take_to_end()
+        assert paged.client.reset
+        paged.check_quiet()
+
+    def test_below_a_wrapper_it_is_written_in_pieces(self, paged: Site, monkeypatch) -> None:
+        monkeypatch.setattr(module, "_send_view", None)
+        protocol = paged.web.site.buildProtocol(None)
+        wrapper = ProtocolWrapper(_Factory(), protocol)
+        client = connect(wrapper, SocketReactor(paged.web.clock))
+        client.send(PAGE)
+        client.take_until(len(DATA) + 250)
+        assert parse(bytes(client.received)).body == DATA
+        client.close()
 
 
 @define(eq=False)

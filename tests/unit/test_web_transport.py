@@ -56,7 +56,19 @@ class Producer(Protocol):
         while self.position < self.end and not self.paused:
             self.position += self.transport.send_file(self.fileno, self.position, self.end - self.position)
 
+    def send_bytes(self, data: bytes) -> None:
+        view, sent = memoryview(data), 0
+
+        def go_on() -> None:
+            nonlocal sent
+            while sent < len(view) and not self.paused:
+                sent += self.transport.send_bytes(view[sent:])
+
+        self.go_on = go_on
+        go_on()
+
     def send_file(self, fileno: int, first: int, end: int) -> None:
+        self.__dict__.pop("go_on", None)
         self.fileno, self.position, self.end = fileno, first, end
         self.go_on()
 
@@ -244,14 +256,82 @@ class TestFiles:
         client.transport.TLS = False
 
 
+class TestMemory:
+    """Bytes in memory go the way of files."""
+
+    def test_they_arrive(self, client: Client) -> None:
+        client.transport.protocol.send_bytes(DATA)
+        assert client.take_until(len(DATA)) == DATA
+        assert client.transport.protocol.pauses > 4
+        for _ in range(2):
+            client.reactor.turn()
+        assert not client.reactor.writers
+
+    def test_few_need_no_turn(self, client: Client) -> None:
+        assert client.transport.send_bytes(memoryview(b"some")) == 4
+        assert client.take() == 4
+        assert not client.reactor.writers
+        assert not client.transport.protocol.pauses
+
+    def test_what_was_written_before_goes_first(self, client: Client) -> None:
+        client.transport.write(DATA)
+        assert client.transport.send_bytes(memoryview(b"later")) == 0
+        client.transport.protocol.send_bytes(DATA)
+        assert client.take_until(2 * len(DATA)) == DATA + DATA
+
+    def test_a_slow_reader_has_nothing_copied(self, client: Client) -> None:
+        client.transport.protocol.send_bytes(DATA)
+        client.fill()
+        assert client.transport.protocol.paused
+        assert not client.transport.dataBuffer
+        assert client.take_until(len(DATA), at_a_time=4096 * 3) == DATA
+
+    def test_other_connections_have_their_turns(self, client: Client, monkeypatch) -> None:
+        asked = []
+
+        def greedy(out: object, data: memoryview, count: int) -> int:
+            asked.append(count)
+            return count
+
+        monkeypatch.setattr(module, "_send_view", greedy)
+        client.transport.protocol.send_bytes(bytes(3 * PER_TURN))
+        for turns in range(1, 4):
+            assert asked == [PER_TURN] * turns
+            client.reactor.turn()
+
+    @pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOBUFS])
+    def test_a_busy_socket_is_tried_again(self, client: Client, monkeypatch, error: int) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "_send_view", _raising(OSError(error, "later")))
+            client.transport.protocol.go_on = lambda: None
+            assert client.transport.send_bytes(memoryview(b"0123456789")) == 0
+        assert client.transport.protocol.paused
+        client.reactor.turn()
+        client.transport.protocol.send_bytes(b"0123456789")
+        assert client.take_until(10) == b"0123456789"
+
+    def test_a_client_that_has_gone(self, client: Client) -> None:
+        client.transport.write(b"unread")
+        client.socket.close()
+        with pytest.raises(ConnectionError):
+            client.transport.send_bytes(memoryview(b"data"))
+
+    def test_nothing_is_sent_below_tls(self, client: Client) -> None:
+        client.transport.TLS = True
+        assert client.transport.send_bytes(memoryview(b"data")) == 0
+        assert client.take() == 0
+        client.transport.TLS = False
+
+
 _writes = st.tuples(st.just("write"), st.binary(max_size=100_000))
 _sequences = st.tuples(st.just("sequence"), st.lists(st.binary(max_size=5_000), max_size=80))
 _files = st.tuples(st.just("file"), st.integers(0, len(DATA) - 1), st.integers(0, 600_000))
+_bodies = st.tuples(st.just("bytes"), st.binary(max_size=100_000), st.integers(1, 8))
 _turns = st.tuples(st.just("take"), st.integers(1, 200_000))
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(_writes | _sequences | _files | _turns, max_size=12))
+@given(st.lists(_writes | _sequences | _files | _bodies | _turns, max_size=12))
 def test_bytes_leave_in_the_order_in_which_they_were_written(steps) -> None:
     client, expected = connect(Producer(), SocketReactor(TurningClock())), b""
     with tempfile.TemporaryFile() as made:
@@ -268,6 +348,10 @@ def test_bytes_leave_in_the_order_in_which_they_were_written(steps) -> None:
                 case "take":
                     client.take(args[0])
                     client.reactor.turn()
+                case "bytes":
+                    client.transport.protocol.send_bytes(args[0] * args[1])
+                    expected += args[0] * args[1]
+                    client.take_until(len(expected))
                 case "file":
                     first, end = args[0], min(len(DATA), args[0] + args[1])
                     client.transport.protocol.send_file(made.fileno(), first, end)

@@ -110,8 +110,8 @@ class CachedPages:
         same = self.store.pages.hot(source.key) is page and self._owners.only(route) is source
         return same and self._copy_of(source, page).fresh
 
-    def ready_body(self, answer: PageAnswer, representation: Representation) -> bytes | None:
-        """The body, if it is in memory."""
+    def ready_body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource | None:
+        """The body, if it can be had at once."""
         return self.store.pages.hot_body(answer.page, representation)
 
     async def body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 MAX_LINE = 8 << 10
 """Bytes of the request line, and of any other line, with its end (RFC 9112, 3, asks for 8000 at least)."""
@@ -23,9 +23,9 @@ MAX_BODY = 1 << 20
 """Bytes of a body (with its chunked framing) that are read, and dropped: nothing here takes one."""
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE = re.compile(rb"(%s) ([!-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
+_REQUEST_LINE = re.compile(rb"%s [!-~]+ HTTP/[0-9]\.[0-9]" % _TOKEN)
 _FIELD = re.compile(rb"%s:[\t -~\x80-\xff]*" % _TOKEN)
-_FRAMING = frozenset(b"CcTt")  # how Content-Length and Transfer-Encoding begin: the others need no more looking at
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
 _LENGTH = re.compile(rb"[0-9]+")
 
 
@@ -51,13 +51,12 @@ class RequestLine:
 
 def request_line(line: bytes) -> RequestLine:
     """A request line without its end. Raises `Refused`."""
-    match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
+    if _REQUEST_LINE.fullmatch(line) is None:
         raise Refused(400, "The request line is not one of HTTP")
-    method, target, major, minor = (part.decode("ascii") for part in match.groups())
-    if (major, minor) not in (("1", "0"), ("1", "1")):
+    method, target, protocol = line.decode("ascii").split(" ")
+    if protocol not in ("HTTP/1.1", "HTTP/1.0"):
         raise Refused(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
-    return RequestLine(method, target, f"HTTP/{major}.{minor}")
+    return RequestLine(method, target, protocol)
 
 
 def too_long(line: RequestLine | None) -> Refused:
@@ -69,15 +68,17 @@ def too_long(line: RequestLine | None) -> Refused:
 
 @define
 class RequestHead:
-    """One head in the making: `start`, then `field` for each header line, then `end`. Each raises `Refused`.
+    """One head in the making: `start`, then `take` for each header line, then `end`. Each raises `Refused`.
 
     `line` is the request line once it is known, `length` the body's Content-Length, `chunked` how else it ends.
+    `fields` are the header lines by lower-case name, repeated ones joined as a list (RFC 9110, 5.3).
     """
 
     line: RequestLine | None = None
     length: int | None = None
     chunked: bool = False
-    _fields: int = 0
+    fields: dict[str, str] = field(factory=dict)
+    _count: int = 0
     _size: int = 0
 
     def start(self, line: bytes) -> None:
@@ -85,22 +86,23 @@ class RequestHead:
         self._size = len(line)
         self.line = request_line(line)
 
-    def field(self, line: bytes) -> tuple[bytes, bytes]:
-        """Take a header line; its name and value."""
-        self._fields += 1
+    def take(self, line: bytes) -> None:
+        """Take a header line."""
+        self._count += 1
         self._size += len(line)
-        if self._fields > MAX_FIELDS:
+        if self._count > MAX_FIELDS:
             raise Refused(431, f"The request has more than {MAX_FIELDS} header lines")
         if self._size > MAX_HEAD:
             raise Refused(431, f"The request's header is longer than {MAX_HEAD} bytes")
         # Folded lines, whitespace before the colon and a bare CR end here too.
         if _FIELD.fullmatch(line) is None:
             raise Refused(400, "A header line is not one of HTTP")
-        name, _, value = line.partition(b":")
-        value = value.strip(b" \t")
-        if name[0] in _FRAMING:
-            self._framing(name.lower(), value)
-        return name, value
+        name, _, value = line.decode("latin-1").partition(":")
+        name, value = name.lower(), value.strip(" \t")
+        if name in _FRAMING:
+            self._framing(name, value.encode("latin-1"))
+        before = self.fields.get(name)
+        self.fields[name] = value if before is None else f"{before}, {value}"
 
     def end(self) -> None:
         """The empty line: whether the header lines agree on where the body ends (RFC 9112, 6)."""
@@ -112,10 +114,10 @@ class RequestHead:
         if self.line.protocol != "HTTP/1.1":
             raise Refused(400, "Transfer-Encoding is not part of HTTP/1.0")
 
-    def _framing(self, name: bytes, value: bytes) -> None:
-        if name == b"content-length":
+    def _framing(self, name: str, value: bytes) -> None:
+        if name == "content-length":
             self._content_length(value)
-        elif name == b"transfer-encoding":
+        else:
             self._transfer_encoding(value)
 
     def _content_length(self, value: bytes) -> None:

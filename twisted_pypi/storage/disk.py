@@ -87,6 +87,7 @@ class DiskStore:
         self._engine.recency.flush()
         await self._engine.tasks.settle()
         self._files.close()
+        self._pages.close()
         await self.catalogue_workers.run(self._engine.catalogue.close)
         self._unlock()
 

@@ -17,6 +17,7 @@ from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.disk_facts import DiskFacts
 from twisted_pypi.storage.engine import Engine, refuse_without_descriptors
 from twisted_pypi.storage.layout import Path, page_path
+from twisted_pypi.storage.open_pages import OpenPages
 from twisted_pypi.storage.pagefile import (
     DamagedPage,
     WrittenPage,
@@ -31,6 +32,9 @@ from twisted_pypi.storage.rows import PAGE, Entry, Stamp, link_rows
 from twisted_pypi.storage.sources import FileSource
 from twisted_pypi.storage.tasks import KeyLocks
 
+LARGE = 1 << 20
+"""Bytes from which on a body stays in the page cache alone; smaller ones cost less to send from memory."""
+
 _RECORDS = 4096
 
 T = TypeVar("T")
@@ -40,15 +44,18 @@ T = TypeVar("T")
 class DiskPages:
     """`interfaces.PageStore` below `pages/`.
 
-    Hot bodies are kept by their digest, so none is ever wrong. Bodies of more than a quarter of `limits.memory` are
-    served from the file.
+    Hot bodies are kept by their digest, so none is ever wrong. Bodies of `LARGE` and more than a quarter of
+    `limits.memory` are served from the file.
     """
 
     engine: Engine
     facts: DiskFacts
     _hot: Lru[str, StoredPage] = field(factory=lambda: Lru(_RECORDS), init=False)
-    _checked: Lru[tuple[int, float, str], bool] = field(factory=lambda: Lru(_RECORDS), init=False)
+    _open: OpenPages = field(init=False)
     _locks: KeyLocks = field(factory=KeyLocks, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._open = OpenPages(self.engine.opened)
 
     def hot(self, key: str) -> StoredPage | None:
         """The page, if that can be told in memory alone."""
@@ -57,9 +64,9 @@ class DiskPages:
             self.engine.recency.used(PAGE, key)
         return page
 
-    def hot_body(self, page: StoredPage, representation: Representation) -> bytes | None:
-        """The body, if it is in memory."""
-        return self.engine.bodies.get(representation.digest)
+    def hot_body(self, page: StoredPage, representation: Representation) -> bytes | FileSource | None:
+        """The body, if it is in memory or in a file that is open."""
+        return self.engine.bodies.get(representation.digest) or self._open.get(page.meta.key, representation)
 
     async def get(self, key: str) -> StoredPage | None:
         """The page, or None. One that is damaged is dropped and counts as None."""
@@ -96,7 +103,7 @@ class DiskPages:
 
     def forgotten(self, key: str) -> Path:
         """The catalogue has forgotten the page, and so does the memory; where it is."""
-        self._hot.pop(key)
+        self._forget(key)
         return page_path(key)
 
     async def evict(self, key: str) -> None:
@@ -104,6 +111,14 @@ class DiskPages:
         async with self._locks.hold(key):
             if not await self.engine.ask({key}, Catalogue.held, PAGE, [key]):
                 await self._unlink(key)
+
+    def close(self) -> None:
+        """Give back what is kept open."""
+        self._open.close()
+
+    def _forget(self, key: str) -> None:
+        self._hot.pop(key)
+        self._open.drop(key)
 
     async def _get(self, key: str) -> StoredPage | None:
         async with self._locks.hold(key):
@@ -118,7 +133,7 @@ class DiskPages:
         async with self._locks.hold(key):
             if (read := self.hot_body(page, wanted)) is not None:
                 return read  # by whoever came first of all who wait for a new page
-            if wanted.length > self.engine.limits.memory // 4:
+            if wanted.length > min(LARGE, self.engine.limits.memory // 4):
                 return await self._large_body(key, wanted)
             data = await self._read(
                 key, lambda descriptor, found: read_body(descriptor, _same(found, wanted)), refuse=True
@@ -129,26 +144,22 @@ class DiskPages:
             return data
 
     async def _large_body(self, key: str, wanted: Representation) -> FileSource:
-        found = await self._read(
-            key, lambda descriptor, page: (os.dup(descriptor), page, _same(page, wanted)), refuse=True
-        )
+        found = await self._read(key, lambda descriptor, page: _kept_open(descriptor, _same(page, wanted)), refuse=True)
         if found is None:
             raise self._gone(key)
-        descriptor, page, _ = found
+        descriptor, stamp = found
         source = FileSource(descriptor, wanted.offset, wanted.length, self.engine.opened(PAGE, key))
-        version = (page.inode, page.validated_at, wanted.digest)
-        if not self._checked.get(version):
-            try:
-                await self.engine.workers.run(check_body, descriptor, wanted)
-            except (DamagedPage, OSError) as error:
-                source.close()
-                await self._drop(key, error)
-                raise self._gone(key) from error
-            self._checked.put(version, True)
+        try:
+            await self.engine.workers.run(check_body, descriptor, wanted)
+        except (DamagedPage, OSError) as error:
+            source.close()
+            await self._drop(key, error)
+            raise self._gone(key) from error
+        self._open.put(key, descriptor, stamp, wanted)
         return source
 
     def _gone(self, key: str) -> LookupError:
-        self._hot.pop(key)
+        self._forget(key)
         return LookupError(f"gone or replaced: {key}")
 
     async def _put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
@@ -156,6 +167,7 @@ class DiskPages:
             name, stamp, written = await self.engine.workers.run(self._write, meta, document, bodies)
             async with self._locks.hold(meta.key):
                 page = await self._place(name, stamp, meta, written)
+                self._open.drop(meta.key)
                 self._hot.put(meta.key, page)
         except OSError as error:
             self.engine.trouble("page", error)
@@ -219,7 +231,7 @@ class DiskPages:
             if page is not None:
                 self._hot.put(key, page)
             elif expected is None or self._hot.peek(key) == expected:
-                self._hot.pop(key)  # its file has gone: the next who asks has it fetched and stored again
+                self._forget(key)  # its file has gone: the next who asks has it fetched and stored again
             return page
 
     async def _read(self, key: str, then: Callable[[int, StoredPage], T], *, refuse: bool = False) -> T | None:
@@ -263,7 +275,7 @@ class DiskPages:
         await self.engine.ask(None, Catalogue.forget, [(PAGE, key, None)])
 
     async def _unlink(self, key: str) -> None:
-        self._hot.pop(key)
+        self._forget(key)
         try:
             await self.engine.workers.run(self.engine.tree.remove, page_path(key))
         except OSError as error:
@@ -275,6 +287,11 @@ def _same(page: StoredPage, wanted: Representation) -> Representation:
     if page.representations.get((wanted.body, wanted.encoding)) != wanted:
         raise LookupError("replaced")
     return wanted
+
+
+def _kept_open(descriptor: int, wanted: Representation) -> tuple[int, Stamp]:
+    """A copy of the descriptor, and what the file was like before it was read."""
+    return os.dup(descriptor), Stamp.of(descriptor)
 
 
 def _close(unwanted: bytes | FileSource) -> None:

@@ -20,7 +20,7 @@ from twisted_pypi.events import Served
 from twisted_pypi.interfaces import Observer
 from twisted_pypi.lru import Lru
 from twisted_pypi.web.clients import Ask, Networks, is_allowed, is_trusted
-from twisted_pypi.web.responding import Reply, reason_of
+from twisted_pypi.web.responding import Reply, Window, reason_of
 from twisted_pypi.web.site import response_head
 
 LIMIT = 8 << 20
@@ -116,6 +116,8 @@ class Memo:
             reply = None
         made = None if reply is None else self._put(head, hot.ask, reply, _same_served(hot, reply))
         if made is None:
+            if reply is not None and isinstance(reply.body, Window):
+                reply.body.source.close()
             self._hot.pop(head)
         return made
 

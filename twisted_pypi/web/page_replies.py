@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
-from twisted_pypi.answers import CacheState, PageAnswer
+from twisted_pypi.answers import ByteSource, CacheState, PageAnswer
 from twisted_pypi.errors import Unavailable
 from twisted_pypi.http.conditional import none_match
 from twisted_pypi.http.negotiation import choose_encoding, choose_form
@@ -82,7 +82,7 @@ class PageReplies:
     _heads: _Heads = field(factory=_Heads, init=False)
 
     def at_once(self, route: PageRoute, ask: Ask, answer: PageAnswer, now: float) -> Reply | None:
-        """The reply to a fresh page in memory; None when its body must be waited for."""
+        """The reply to a fresh page at hand; None when its body must be waited for."""
         choice = _choose(route, ask, answer)
         if choice.form.placeholder:
             return None
@@ -91,7 +91,7 @@ class PageReplies:
         if condition and none_match(condition, choice.etag):
             return Reply(304, lines, kind="page", provenance=answer.provenance, still=answer.still)
         body = b"" if ask.head else self.pages.ready_body(answer, choice.representation)
-        return None if body is None else _whole(choice, lines, body)
+        return None if body is None else _whole(choice, lines, _sendable(choice, body))
 
     async def reply(self, route: PageRoute, ask: Ask, answer: PageAnswer | None, now: float) -> Reply:
         """The reply, `answer` (if caching gave one already) or what caching answers. Raises `CacheError` kinds."""
@@ -113,8 +113,7 @@ class PageReplies:
         if reply is not None:
             return reply
         body = await self.pages.body(choice.answer, choice.representation)
-        window = body if isinstance(body, bytes) else Window(body, 0, choice.representation.length - 1)
-        return _whole(choice, self._lines(choice, now), window)
+        return _whole(choice, self._lines(choice, now), _sendable(choice, body))
 
     def _lines(self, choice: _Choice, now: float) -> bytes:
         provenance = choice.answer.provenance
@@ -166,6 +165,10 @@ def _whole(choice: _Choice, lines: bytes, body: bytes | Window) -> Reply:
     content = _content_lines(choice.form.content_type, representation.encoding, representation.length)
     answer = choice.answer
     return Reply(200, lines + content, body, kind="page", provenance=answer.provenance, still=answer.still)
+
+
+def _sendable(choice: _Choice, body: bytes | ByteSource) -> bytes | Window:
+    return body if isinstance(body, bytes) else Window(body, 0, choice.representation.length - 1)
 
 
 def _validator_lines(answer: PageAnswer, etag: str, scope: str) -> bytes:

@@ -145,7 +145,8 @@ class ProxyResource(Resource):
         """The answer to a health check, at the root or below the prefix; None for anything else."""
         if ask.method not in _READS:
             return None
-        return self._health(ask.path) or self._health(below(self._services.prefix, ask.path) or "")
+        prefix = self._services.prefix
+        return self._health(ask.path) or (self._health(below(prefix, ask.path) or "") if prefix else None)
 
     def _health(self, path: str) -> Reply | None:
         if path == "/healthz":

@@ -1,7 +1,7 @@
 """Sending the bytes of a `ByteSource` to one client, at that client's pace.
 
-What lies in a file goes from there to the socket (`transport.CacheTransport`), if the connection can do that; anything
-else is read and written in pieces.
+What lies in a file or in memory goes from there to the socket (`transport.CacheTransport`), if the connection can do
+that; anything else is read and written in pieces.
 
 Laws: at most one piece is in memory at a time; every piece is a reactor turn of its own, so that a fast client on a
 fast disk starves nobody; the source is closed in the end, whatever happens; a body that stays incomplete ends in a
@@ -22,7 +22,10 @@ from twisted_pypi.web.site import CacheRequest
 from twisted_pypi.web.transport import CacheTransport
 
 PIECE = 256 << 10
-"""Bytes read and written at a time; a file that is no longer goes out in the turn in which it is asked for."""
+"""Bytes read and written at a time."""
+
+EAGER = 512 << 10
+"""Bytes up to which a body at rest is sent in the turn in which it is asked for, as far as the socket takes it."""
 
 STALL = 300.0
 """Seconds in which a client must take at least one piece."""
@@ -50,6 +53,10 @@ class MemorySource:
     def read(self, position: int, limit: int) -> bytes:
         """Up to `limit` bytes from `position`."""
         return self.data[position : position + limit]
+
+    def view(self, position: int, size: int | None) -> memoryview:
+        """`size` bytes from `position` (None: to the end), not copied."""
+        return memoryview(self.data)[position : None if size is None else position + size]
 
     def extent(self, position: int) -> None:
         """See `answers.ByteSource`: in no file."""
@@ -93,7 +100,7 @@ class Sender:
         self._transport = transport if sends_files else None
 
     def start(self) -> None:
-        """Begin. A short file that the client takes at once is through then."""
+        """Begin. A short body that the client takes at once is through then."""
         if self._transport is not None and self._is_short():
             self._step()
             if self._ended:
@@ -123,7 +130,7 @@ class Sender:
         self._end(complete=False)
 
     def _is_short(self) -> bool:
-        return self.last is not None and self.last - self.first < PIECE and self.source.finished
+        return self.last is not None and self.last - self.first < EAGER and self.source.finished
 
     def _wake(self) -> None:
         if self._next is None and not self._paused and not self._ended:
@@ -164,17 +171,26 @@ class Sender:
     def _send_some(self) -> int:
         """Hand a piece to the connection; how many bytes that were. None when it is full or there is nothing (yet)."""
         left = None if self.last is None else self.last - self._position + 1
-        extent = self.source.extent(self._position) if self._transport is not None else None
-        if extent is not None and self._transport is not None:
-            size = extent.size if left is None else min(extent.size, left)
-            sent = self._transport.send_file(extent.fileno, extent.offset, size)
-            if sent < size and not self._paused:
-                self.pauseProducing()  # not registered yet, so the channel didn't pass it on
+        if self._transport is not None and (sent := self._send_through(self._transport, left)) is not None:
             return sent
         data = self.source.read(self._position, PIECE if left is None else min(PIECE, left)) if left != 0 else b""
         if data:
             self.request.write(data)  # type: ignore[no-untyped-call]
         return len(data)
+
+    def _send_through(self, transport: CacheTransport, left: int | None) -> int | None:
+        """Let the transport send what comes next, how much of it it did; None for what is neither file nor memory."""
+        if isinstance(self.source, MemorySource):
+            view = self.source.view(self._position, left)
+            size, sent = len(view), transport.send_bytes(view)
+        elif (extent := self.source.extent(self._position)) is not None:
+            size = extent.size if left is None else min(extent.size, left)
+            sent = transport.send_file(extent.fileno, extent.offset, size)
+        else:
+            return None
+        if sent < size and not self._paused:
+            self.pauseProducing()  # not registered yet, so the channel didn't pass it on
+        return sent
 
     def _complete(self) -> None:
         if not self._ended:

@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -42,6 +44,9 @@ class CacheRequest(http.Request):
     received = False
     """Whether the whole request is here and is being answered."""
 
+    fields: Mapping[str, str] = MappingProxyType({})
+    """The header lines by lower-case name, repeated ones joined (`RequestHead`). `requestHeaders` stays empty."""
+
     _whole = False
 
     def __init__(self, channel: CacheChannel, queued: object = False) -> None:
@@ -51,7 +56,7 @@ class CacheRequest(http.Request):
     @property
     def head(self) -> bytes:
         """All bytes of the request, where the same bytes on any connection are the same request; else b""."""
-        plain = self._whole and self.channel.persistent and not self.requestHeaders.hasHeader(b"expect")
+        plain = self._whole and self.channel.persistent and "expect" not in self.fields
         return self.channel.head if plain else b""
 
     @property

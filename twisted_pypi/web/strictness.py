@@ -2,7 +2,7 @@
 
 twisted.web unfolds folded headers, waits for ever on bare line feeds, splits `Connection` at blanks, and answers what
 it can't parse with a bare "400" that nobody hears of. Here `RequestHead` reads each line; twisted.web sees the request
-line, and where the head ends. Framing (Content-Length, Transfer-Encoding) stays here altogether.
+line, `Expect`, and where the head ends. Framing (Content-Length, Transfer-Encoding) stays here altogether.
 
 Laws: a refused connection reads no further request; its client gets the answer even if it is still sending; a client
 that only closed its sending side is answered; one that doesn't read its answers gets no more of them.
@@ -71,16 +71,16 @@ class StrictChannel(PatientChannel):
         try:
             if line[-1:] != b"\r":
                 raise Refused(400, "Lines end in CR and LF")
-            self._take(line[:-1])
+            if self._head.line is not None and line != b"\r":
+                self._head.take(line[:-1])
+            else:
+                self._begin_or_end(line[:-1])
         except Refused as refused:
             self.refuse(refused)
 
-    def _take(self, line: bytes) -> None:
+    def _begin_or_end(self, line: bytes) -> None:
+        """Take the request line, or the empty line behind the head, and let twisted.web know."""
         head = self._head
-        if head.line is not None and line:
-            name, value = head.field(line)
-            self.requests[-1].requestHeaders.addRawHeader(name, value)
-            return
         if head.line is not None:
             head.end()
         elif line or self._blank:
@@ -96,11 +96,16 @@ class StrictChannel(PatientChannel):
 
     def checkPersistence(self, request: http.Request, version: bytes) -> bool:  # noqa: N802
         """Whether the connection goes on after this request (RFC 9112, 9.3). HTTP/1.0's keep-alive isn't spoken."""
-        options = b",".join(request.requestHeaders.getRawHeaders(b"connection", ()))
-        return version == b"HTTP/1.1" and b"close" not in [option.strip() for option in options.lower().split(b",")]
+        options = self._head.fields.get("connection", "").lower().split(",")
+        return version == b"HTTP/1.1" and "close" not in [option.strip(" \t") for option in options]
 
     def allHeadersReceived(self) -> None:  # noqa: N802
         """The head is complete: read the body that it announces, if any."""
+        request, fields = self.requests[-1], self._head.fields
+        request.fields = fields
+        if "expect" in fields:
+            # The one field that twisted.web looks for.
+            request.requestHeaders.addRawHeader("expect", fields["expect"].partition(",")[0])
         self._body, self._blank = body_of(self._head), False
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
         if self._body is None:
@@ -130,8 +135,8 @@ class StrictChannel(PatientChannel):
         self.persistent = 0
         self._body = None
         line = self._head.line
-        accept = b",".join(self.requests[-1].requestHeaders.getRawHeaders(b"accept", ())) if self.requests else b""
-        content_type, body = problem_body(Problem(refused.status, refused.reason), accept.decode("latin-1"))
+        accept = self._head.fields.get("accept", "")
+        content_type, body = problem_body(Problem(refused.status, refused.reason), accept)
         if line is not None and line.method == "HEAD":
             body = b""
         head = b"HTTP/1.1 %d %s\r\n%sContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (

@@ -1,11 +1,11 @@
-"""A client's TCP connection that sends at once what the socket takes, and files without reading them.
+"""A client's TCP connection that sends at once what the socket takes, and bodies without copies of them.
 
 Twisted's own transport buffers every write and sends it in the reactor's next turn. Here a write with nothing buffered
 before it goes to the socket at once, and the reactor gets what is left. A file goes from the page cache to the socket
-(sendfile(2)) without passing through this process.
+(sendfile(2)) without passing through this process; bytes in memory from where they are, without a buffer in between.
 
 Laws: bytes leave in the order in which they were written. A registered push producer (twisted.web's channel registers
-itself) is paused while the socket takes no more and resumed when it does, for files as for writes.
+itself) is paused while the socket takes no more and resumed when it does, for bodies as for writes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IProtocolFactory, IPushProducer
 from twisted.internet.tcp import Port, Server
 
 PER_TURN = 2 << 20
-"""Bytes of a file that are sent in one turn of the reactor, at most: then other connections have theirs.
+"""Bytes of a body that are sent in one turn of the reactor, at most: then other connections have theirs.
 
 As nginx's `sendfile_max_chunk`. The more goes into the socket's buffer at once, the fewer times the client's side has
 to be woken: eight clients at 256 KiB a turn cost half as much again."""
@@ -44,6 +44,10 @@ def _sendfile(out: socket.socket, fileno: int, offset: int, count: int) -> int:
         if error.errno not in _UNSUPPORTED:
             raise
     return _copy(out, fileno, offset, count)
+
+
+def _send_view(out: socket.socket, data: memoryview, count: int) -> int:
+    return out.send(data[:count])
 
 
 _send: Callable[[socket.socket, int, int, int], int] = _sendfile if hasattr(os, "sendfile") else _copy
@@ -81,19 +85,11 @@ class CacheTransport(Server):
         resumed when there is room for more. Raises `EOFError` when the file ends before `offset`, `ConnectionError` or
         `TimeoutError` when the client has gone, `OSError` when the file can't be read.
         """
-        sent = 0
-        if self._may_send() and count > 0:
-            try:
-                sent = _send(self.socket, fileno, offset, min(count, PER_TURN))
-            except OSError as error:
-                if error.errno not in _BUSY:
-                    raise
-            else:
-                if not sent:
-                    raise EOFError("the file is shorter than it was")
-        if sent < count:
-            self._pause()
-        return sent
+        return self._hand_over(count, _send, fileno, offset)
+
+    def send_bytes(self, data: memoryview) -> int:
+        """Send what the socket takes of bytes in memory; how many that were. Otherwise as `send_file`."""
+        return self._hand_over(len(data), _send_view, data)
 
     def doWrite(self) -> Any:  # noqa: N802
         """There is room in the socket: for what is buffered, else for the producer that waits for it."""
@@ -120,6 +116,22 @@ class CacheTransport(Server):
             return send(data)
         except OSError:
             return 0
+
+    def _hand_over(self, count: int, send: Callable[..., int], *what: Any) -> int:
+        """Let `send` put up to `count` bytes of a body into the socket."""
+        sent = 0
+        if self._may_send() and count > 0:
+            try:
+                sent = send(self.socket, *what, min(count, PER_TURN))
+            except OSError as error:
+                if error.errno not in _BUSY:
+                    raise
+            else:
+                if not sent:
+                    raise EOFError("the file is shorter than it was")
+        if sent < count:
+            self._pause()
+        return sent
 
     def _pause(self) -> None:
         if self.producer is not None and self.connected:
