@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Callable
+from urllib.error import HTTPError
 
 from attrs import define, field
 
@@ -114,7 +115,11 @@ class Index:
 
     def purge(self, daemon: Daemon) -> None:
         """An administrator purges a project, now and then with its files."""
-        daemon.expire(self.random.choice(PROJECTS), self.random.choice(("", "", "?files=1")))
+        try:
+            daemon.expire(self.random.choice(PROJECTS), self.random.choice(("", "", "?files=1")))
+        except HTTPError as error:
+            if error.code != 404:  # nothing of it is stored
+                raise
 
     def act(self, daemon: Daemon) -> None:
         """Whatever comes next. Blocks while the index is away."""
