@@ -104,6 +104,7 @@ class Judge:
 
     world: World
     ttl: float
+    denied: dict[str, float]
     trouble: float = float("-inf")
     """When the index was last in trouble."""
 
@@ -156,6 +157,8 @@ class Judge:
             self._known(asked, name, listing, float("inf"), what)
         else:
             self._known(asked, name, listing, self.ttl + SLACK if state == "HIT" else 0, what)
+            denied = self.denied.get(pending.path, float("inf"))
+            assert denied >= pending.asked_at or listing in self.world.during(name, denied, pending.asked_at), what
 
     def _known(self, asked: Asked, name: str, listing: Listing | None, age: float, what: str) -> None:
         """The listing was the index's at most so long before the request; longer when it was in trouble."""
@@ -212,7 +215,7 @@ class Machine(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="pypicache-whole-"))
         self.whole = Whole(self.root, {"cache-size": size, "index-ttl": str(ttl)})
         self.world, self.asked, self.etags = World(), list[Asked](), dict[str, dict[str, Listing]]()
-        self.judge = Judge(self.world, ttl)
+        self.judge = Judge(self.world, ttl, self.whole.index.denied)
         self.generation, self.serial, self.offline, self.damaged = 0, 0, False, False
         self.healthy: dict[str, int] = {}
         self.quiet: int | None = None
@@ -489,6 +492,55 @@ class Listener:
 
     def found(self, finding: Finding) -> None:
         self.findings.append(finding)
+
+
+# -- what was found so ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Whole:
+    whole = Whole(tmp_path)
+    file = made("a", 1, 14_000)
+    whole.index.catalogue.projects["a"] = Project("a", (file,), 1)
+    return whole
+
+
+def state_of(whole: Whole, path: str, **more: Any) -> tuple[int, str]:
+    """What is answered in this moment."""
+    pending = whole.ask(path, **more)
+    whole.settle()
+    assert pending.answer is not None
+    return pending.answer.status, pending.answer["x-pypi-cache"]
+
+
+def test_a_page_that_was_found_absent_is_not_a_hit_again(whole: Whole) -> None:
+    path = "/simple/a/"
+    assert state_of(whole, path) == (200, "MISS")
+    del whole.index.catalogue.projects["a"]
+    assert state_of(whole, path) == (200, "HIT")
+    assert state_of(whole, path, Cache_Control="no-cache") == (404, "EXPIRED")
+    assert state_of(whole, path) == (404, "HIT")
+    whole.advance(61)
+    assert state_of(whole, path) == (404, "EXPIRED")
+    whole.advance(61)
+    whole.index.fault = "refused"
+    pending = whole.ask(path)
+    whole.advance(2)
+    assert pending.answer is not None
+    assert (pending.answer.status, pending.answer["x-pypi-cache"]) == (200, "STALE")
+
+
+def test_head_beside_a_transfer_tells_the_size_that_the_page_tells(whole: Whole) -> None:
+    (file,) = whole.index.catalogue.projects["a"].files
+    whole.get("/simple/a/")
+    whole.index.fault = "announces too much"
+    whole.ask(file.path)
+    whole.advance(1)
+    head = whole.ask(file.path, "HEAD")
+    whole.settle()
+    assert head.answer is not None
+    assert head.answer["x-pypi-cache"] == "UPDATING"
+    assert head.answer["content-length"] == str(len(file.data))
 
 
 TestWhole = Machine.TestCase

@@ -60,6 +60,11 @@ def _unmarked(response: Response) -> list[Step]:
     return [*healthy(evolve(response, content_length=False)), ConnectionDone()]
 
 
+def _lying(response: Response) -> list[Step]:
+    headers = {**response.headers, "Content-Length": str(len(response.body) + 7)}
+    return [*healthy(evolve(response, headers=headers, content_length=False)), FOREVER]
+
+
 LOGIN = b"<!DOCTYPE html><html><body>log in first</body></html>"
 
 FAULTS: dict[str, Callable[[Response], list[Step]]] = {
@@ -81,6 +86,7 @@ FAULTS: dict[str, Callable[[Response], list[Step]]] = {
     "corrupt": _corrupt,
     "truncated": _truncated,
     "without an end": _unmarked,
+    "announces too much": _lying,
     "garbage": lambda response: [b"\x00nonsense\r\n\r\n", ConnectionDone()],
     "large head": _other(headers={f"X-{number}": "x" * 1000 for number in range(80)}),
 }
@@ -159,6 +165,8 @@ class MemoryIndex:
     requests: list[str] = field(factory=list)
     healthy_answers: Counter[str] = field(factory=Counter)
     unanswered: list[Any] = field(factory=list)
+    denied: dict[str, float] = field(factory=dict)
+    """By path: when it was last answered with 404."""
     wires: set[Wire] = field(factory=set)
 
     def answer(self, wire: Wire, head: bytes) -> list[Step]:
@@ -173,6 +181,8 @@ class MemoryIndex:
         if wire.faulty and self.fault in FAULTS:
             return FAULTS[self.fault](evolve(response, body=b"") if method == "HEAD" else response)
         self.healthy_answers[wire.origin] += 1
+        if response.status == 404:
+            self.denied[path] = self.reactor.seconds()
         return healthy(response, method == "HEAD")
 
     def connect(self) -> bool:
