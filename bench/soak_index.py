@@ -31,7 +31,6 @@ FAULTS: tuple[Callable[[], Fault], ...] = (
     *(lambda status=status: faults.reply(status) for status in (401, 403, 500, 502, 503)),
     lambda: faults.reply(429, {"Retry-After": "1"}),
     lambda: faults.reply(200, {"Content-Type": "text/html"}, LOGIN),
-    lambda: faults.redirect("/simple/round-and-round/"),
     lambda: faults.redirect("http://169.254.169.254/latest"),
     *(lambda after=after: faults.reset(after) for after in (None, 0, 5000)),
     *(lambda after=after: faults.short_body(after) for after in (0, 500, 20_000)),
