@@ -206,7 +206,8 @@ class MemoryIndex:
     def turn(self) -> bool:
         """Everybody's next step; whether there was any."""
         connected = self.connect()
-        return any([wire.turn() for wire in list(self.wires)]) or connected
+        moved = sum(wire.turn() for wire in list(self.wires))
+        return connected or moved > 0
 
     @property
     def troubled(self) -> bool:
