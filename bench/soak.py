@@ -119,7 +119,7 @@ class Soak:
             limits: dict[str, Callable[[float], float]] = {
                 "memory": lambda before: 1.15 * before + 4,
                 "descriptors": lambda before: 1.25 * before + 10,
-                "threads": lambda before: before + 1,
+                "threads": lambda before: max(before + 1, 20),  # the pools make theirs when they need them
             }
             for name, limit in limits.items():
                 before, after = _middle(early, name), _middle(late, name)

@@ -178,7 +178,8 @@ class Judge:
         pending = asked.pending
         path, bodies = pending.path, self.world.bodies[pending.path]
         what = f"{path} at {pending.asked_at}: {answer.status} {answer.headers}"
-        excused = self._troubled(asked) or asked.offline or path in self.world.changed or asked.tripped
+        changed = {path, path.removesuffix(".metadata")} & self.world.changed
+        excused = self._troubled(asked) or asked.offline or bool(changed) or asked.tripped
         if not answer.whole:
             assert excused or restarted, f"{what}: broken off"
         elif answer.status == 503:
