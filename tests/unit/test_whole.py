@@ -273,6 +273,18 @@ class Machine(RuleBasedStateMachine):
         self.whole.index.fault, self.whole.index.place = fault, place
         self._trouble()
 
+    @rule(name=names, version=versions, edition=st.integers(3, 9), fault=st.sampled_from(sorted(FAULTS)))
+    def fail_a_download(self, name: str, version: int, edition: int, fault: str) -> None:
+        """A new file is listed, and the first who wants it meets a fault."""
+        self.recover()
+        self.release(name, version, 14_000, edition)
+        self._ask(f"/simple/{name}/", Accept=JSON_TYPE, Cache_Control="no-cache")
+        self.fail(fault, "/packages/")
+        if made(name, version, 0).path in self.world.seen:
+            self._ask(made(name, version, 0).path)
+        self._advance(1)
+        self.recover()
+
     @rule()
     def recover(self) -> None:
         """It is well again."""

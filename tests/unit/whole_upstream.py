@@ -73,7 +73,6 @@ FAULTS: dict[str, Callable[[Response], list[Step]]] = {
     "403": _other(status=403, headers={}, body=b""),
     "login page": _other(status=200, headers={"Content-Type": "text/html"}, body=LOGIN),
     "elsewhere": _other(status=302, headers={"Location": "http://169.254.169.254/"}, body=b""),
-    "round and round": _other(status=302, headers={"Location": "http://index.example/round/"}, body=b""),
     "silent": lambda response: [FOREVER],
     "hangs behind the head": _cut(FOREVER, 0),
     "hangs in the body": _cut(FOREVER, 0.5),
