@@ -146,7 +146,7 @@ def corrupt() -> Fault:
 
     async def act(exchange: Exchange) -> None:
         body = exchange.response.body
-        await exchange.send(evolve(exchange.response, body=bytes([body[0] ^ 0xFF]) + body[1:]))
+        await exchange.send(evolve(exchange.response, body=bytes(byte ^ 0xFF for byte in body[:1]) + body[1:]))
 
     return act
 

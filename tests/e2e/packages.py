@@ -9,6 +9,7 @@ import random
 import tarfile
 import zipfile
 from base64 import urlsafe_b64encode
+from functools import cached_property
 
 from attrs import field, frozen
 
@@ -45,11 +46,11 @@ class File:
     upload_time: str = "2024-01-01T00:00:00.000000Z"
     yanked: str | None = None
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
 
-    @property
+    @cached_property
     def path(self) -> str:
         """Where the files' origin has it: the BLAKE2b-256 digest split as the public index does."""
         digest = hashlib.blake2b(self.data, digest_size=32).hexdigest()

@@ -37,3 +37,8 @@ def test_the_benchmark_compares_two_runs(tmp_path: Path) -> None:
 def test_idle_connections_stay_while_others_ask() -> None:
     printed = run("bench.load", "--idle", "30", "--active", "8", "--seconds", "0.5")
     assert "30 idle connections were answered afterwards" in printed
+
+
+def test_a_short_soak_finds_nothing_wrong() -> None:
+    printed = run("bench.soak", "--seconds", "5", "--clients", "4", "--seed", "1")
+    assert "all is well (seed 1)" in printed

@@ -210,7 +210,8 @@ class CachedFiles:
         """A HEAD costs no download: the page knows the size, or upstream's HEAD tells it."""
         running = self.transfers.running(route.key)
         if running is not None:
-            return FileAnswer(running.length, running.sha256, None, Provenance(CacheState.UPDATING, collapsed=True))
+            size = running.length if known.size is None else known.size
+            return FileAnswer(size, running.sha256, None, Provenance(CacheState.UPDATING, collapsed=True))
         if known.size is not None:
             return FileAnswer(known.size, known.sha256, None, Provenance(CacheState.MISS))
         begun = self.clock.seconds()

@@ -151,12 +151,15 @@ class CachedPages:
         for source in route.sources:
             page = await self.store.pages.get(source.key)
             if page is not None:
-                # Just stale, by the second that file times and sums may be off: --max-stale counts from here.
-                just_stale = self.now() - source.ttl - 1
-                await self.store.pages.expire(source.key, min(page.validated_at, just_stale))
+                await self._make_stale(source, page)
                 await self.refresher.announce_all(source.key)
                 count += 1
         return count
+
+    async def _make_stale(self, source: PageSource, page: StoredPage) -> None:
+        # Just stale, by the second that file times and sums may be off: --max-stale counts from here.
+        just_stale = self.now() - source.ttl - 1
+        await self.store.pages.expire(source.key, min(page.validated_at, just_stale))
 
     async def withhold(self, route: PageRoute, index: str, key: str) -> None:
         """Have the index's page no longer announce the companion of this file: it can't be had."""
@@ -298,6 +301,8 @@ class CachedPages:
                 await self._owners.note(route, source)
             if asked.outcome is not Outcome.ABSENT:
                 break
+            if copy is not None:  # it may have been fresh, and must not be taken for an answer any more
+                await self._make_stale(source, copy)
         self._note_absence(route, sources, asked)
         return asked if asked.outcome is not Outcome.ABSENT or len(sources) == 1 else evolve(asked, index="")
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from typing import BinaryIO
 
 MAX_METADATA = 16 << 20
 """Bytes that a METADATA file may have, decompressed."""
+
+# Whatever is compressed in some way tells in its own way that it is damaged; bzip2 does it with an OSError.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError),
+    *(NotImplementedError, RuntimeError, EOFError, OverflowError),
+)
 
 
 def metadata_of_wheel(wheel: BinaryIO) -> bytes:
@@ -22,7 +29,7 @@ def metadata_of_wheel(wheel: BinaryIO) -> bytes:
                 raise ValueError(f"{len(found)} METADATA files in the wheel")
             with archive.open(found[0]) as member:
                 body = member.read(MAX_METADATA + 1)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"not a readable wheel: {error}") from error
     if len(body) > MAX_METADATA:
         raise ValueError("its METADATA is too large")
