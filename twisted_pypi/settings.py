@@ -114,6 +114,7 @@ class Settings:
     insecure_host: frozenset[str]
     access_log: str | None
     log_level: str
+    workers: int = 1
 
 
 @frozen

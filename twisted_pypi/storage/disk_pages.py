@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from twisted_pypi.answers import ByteSource
+from twisted_pypi.answers import ByteSource, Seal
 from twisted_pypi.lru import Lru
 from twisted_pypi.model import Document
 from twisted_pypi.records import PageMeta, Representation, StoredPage
@@ -32,6 +32,7 @@ from twisted_pypi.storage.sources import FileSource
 from twisted_pypi.storage.tasks import KeyLocks
 
 _RECORDS = 4096
+_MTIME_ERROR = 1e-3  # of a file time as a float, in seconds
 
 T = TypeVar("T")
 
@@ -60,6 +61,18 @@ class DiskPages:
     def hot_body(self, page: StoredPage, representation: Representation) -> bytes | None:
         """The body, if it is in memory."""
         return self.engine.bodies.get(representation.digest)
+
+    def seal(self, page: StoredPage) -> Seal | None:
+        """See `interfaces.PageStore`."""
+        path = "/".join(page_path(page.meta.key))
+        try:
+            state = self.engine.tree.state(path)
+        except OSError:
+            return None
+        # A thread may be ahead of the memory: then this is the file of the page to come.
+        if state.st_ino != page.inode or abs(state.st_mtime - page.validated_at) > _MTIME_ERROR:
+            return None
+        return Seal(self.engine.tree.absolute(path), state.st_ino, state.st_mtime_ns, state.st_size)
 
     async def get(self, key: str) -> StoredPage | None:
         """The page, or None. One that is damaged is dropped and counts as None."""
