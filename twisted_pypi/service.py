@@ -35,12 +35,15 @@ from twisted_pypi.web.site import CacheSite
 
 log = Logger(namespace="pypicache")
 
+PATIENCE = 1.0
+"""Seconds for which another daemon may still have the directory: processes of one that was killed end a moment later."""
+
 
 def make_service(loaded: Loaded, reread: Reread | None = None) -> Service:
     """The daemon's service; `reread` is for SIGHUP. Raises `ConfigError` for what can be told before it starts."""
     from twisted.internet import reactor
 
-    lock_directory(loaded.settings.cache_dir).release()
+    lock_directory(loaded.settings.cache_dir, PATIENCE).release()
     reread = reread or (lambda: loaded)
     if loaded.settings.workers > 1:
         from twisted_pypi.processes.supervisor import Supervisor
