@@ -29,7 +29,7 @@ def main() -> None:
 def be_owner(job: Job, reactor: Any) -> None:
     """Own the cache, until told to end."""
     from twisted_pypi.processes.owner import House
-    from twisted_pypi.service import PypiCache
+    from twisted_pypi.service import Action, PypiCache
 
     settings = job.loaded.settings
     house = House(reactor, settings, SOCKETS, list(job.addresses))
@@ -38,14 +38,21 @@ def be_owner(job: Job, reactor: Any) -> None:
         shutil.rmtree(os.path.dirname(job.path), ignore_errors=True)
         os._exit(1)  # as the supervisor did: nothing is lost by that
 
-    def orders(reactor: Any, end: Any, reload: Any, reopen: Any) -> Orders:
-        return Orders(reactor, {END: end, HURRY: end, RELOAD: reload, REOPEN: reopen}, gone)
+    orders = Orders(reactor, {}, gone)
+
+    def signals(reactor: Any, end: Action, reload: Action, reopen: Action) -> Orders:
+        orders.actions = {END: end, HURRY: end, RELOAD: reload, REOPEN: reopen}
+        return orders
+
+    async def stop() -> None:
+        await service.stopService()
+        orders.close()
 
     reread = job.reread or (lambda: job.loaded)
-    service = PypiCache(reactor, job.loaded, reread, listeners=house, signals=orders)
+    service = PypiCache(reactor, job.loaded, reread, listeners=house, signals=signals)
     service.privilegedStartService()
     service.startService()
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
     reactor.run(installSignalHandlers=False)
 
 
@@ -66,13 +73,15 @@ def be_worker(job: Job, reactor: Any) -> None:
     async def end() -> None:
         await listeners.close()
         await worker.end()
+        orders.close()
         reactor.stop()
 
     def ordered() -> None:
         if not worker.ending:
             Deferred.fromCoroutine(end())
 
-    Orders(reactor, {END: ordered, HURRY: partial(os._exit, 0)}, partial(os._exit, 1)).install()
+    orders = Orders(reactor, {END: ordered, HURRY: partial(os._exit, 0)}, partial(os._exit, 1))
+    orders.install()
     worker.start()
     for descriptor in range(SOCKETS, SOCKETS + job.sockets):
         with socket.socket(fileno=os.dup(descriptor)) as given:

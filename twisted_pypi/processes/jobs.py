@@ -101,12 +101,17 @@ class Orders:
         except BlockingIOError:
             return
         if not data:
-            self.reactor.removeReader(self)
-            self.gone()
+            self.connectionLost(None)
         for order in data:
             action = self.actions.get(bytes((order,)))
             if action is not None:
                 action()
 
     def connectionLost(self, reason: object) -> None:  # noqa: N802
-        """The reactor ends."""
+        """The pipe has ended. Where it holds nothing any more, the reactor says so in place of `doRead`."""
+        self.reactor.removeReader(self)
+        self.gone()
+
+    def close(self) -> None:
+        """Heed no more orders: the reactor, which is about to end, would take this one for gone as well."""
+        self.reactor.removeReader(self)
