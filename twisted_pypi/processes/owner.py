@@ -103,17 +103,16 @@ class House:
     # -- workers -------------------------------------------------------------------------------------------------
 
     def lend(self, channel: PassedChannel, memo: Memo, head: bytes) -> None:
-        """Lend the answer to `head`, if it can be lent, and give the connection back with it."""
+        """Lend the answer to `head`, if it can be lent, and give the connection back with it, once nothing is unsent."""
         link = channel.link
-        connection: Any = channel.transport
-        if link not in self._links or not connection.flushed:
-            return
-        lasting = memo.lasting(head)
-        if lasting is None:
+        lasting = memo.lasting(head) if link in self._links else None
+        if link is None or lasting is None:
             return
         if self._lent[link].note(lasting):
             link.send(lasting)
-        link.give(connection.detach())
+        connection: Any = channel.transport
+        if connection.flushed:
+            link.give(connection.detach())
 
     def _opened(self, link: Link) -> None:
         settings = self.settings
