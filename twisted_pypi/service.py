@@ -36,7 +36,7 @@ from twisted_pypi.web.site import CacheSite
 log = Logger(namespace="pypicache")
 
 PATIENCE = 1.0
-"""Seconds for which another daemon may still have the directory: processes of one that was killed end a moment later."""
+"""Seconds for which another daemon may have the directory: the processes of one that was killed end a moment later."""
 
 
 def make_service(loaded: Loaded, reread: Reread | None = None) -> Service:

@@ -9,8 +9,8 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.error import ConnectionLost
-from twisted.python.failure import Failure
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from twisted_pypi.processes.links import Ends, Link
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from twisted_pypi.answers import CacheState, Seal
 from twisted_pypi.events import Crowded, Served, TurnedAway
-from twisted_pypi.processes.frames import Pass, Passed, Report, Rules, decode, encode
+from twisted_pypi.processes.frames import BadFrame, Pass, Passed, Report, Rules, decode, encode
 from twisted_pypi.web.memo import Lasting
 
 TEXT = st.text(st.characters(max_codepoint=255), max_size=20)
@@ -50,11 +50,11 @@ def test_there_and_back(message: object) -> None:
 @given(LASTING, st.data())
 def test_a_lent_answer_that_was_cut_is_refused(lasting: Lasting, data: st.DataObject) -> None:
     frame = encode(lasting)
-    with pytest.raises(ValueError):
+    with pytest.raises(BadFrame):
         decode(frame[: data.draw(st.integers(0, len(frame) - 1))])
 
 
 @pytest.mark.parametrize("frame", [b"", b"P", b"X\0\0\0\x011", b"P\0\0\0\x05{", b"L\0\0\0\x02[]", b"C\0\0\0\x02{}"])
 def test_what_is_no_frame(frame: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(BadFrame):
         decode(frame)

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 from attrs import define, field
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
+from twisted.logger import ILogObserver, InvalidLogLevelError, LogEvent, Logger, LogLevel, eventAsText
 from zope.interface import implementer
 
 _LONGEST = 64 << 10
@@ -50,7 +50,7 @@ class LogLines:
         try:
             name, namespace, text = orjson.loads(line)
             level: Any = LogLevel.levelWithName(name)
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, TypeError, InvalidLogLevelError):
             # Not by way of the log: the interpreter itself, in distress.
             level, namespace, text = LogLevel.error, "pypicache", line.decode("utf-8", "replace")
         logger = self._loggers.setdefault(namespace, Logger(namespace=namespace))

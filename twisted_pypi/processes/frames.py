@@ -1,7 +1,7 @@
 """What a worker and the owner of the cache tell each other, as bytes. Pure.
 
 A frame is a letter, the length of a JSON text, that text, and bytes that are not text. Both ends are processes of one
-daemon and of one version, so a frame that can't be read is a defect: `ValueError`.
+daemon and of one version, so a frame that can't be read is a defect: `BadFrame`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ LARGEST = 1 << 20
 
 _HEAD = struct.Struct(">cI")
 _REPORTED = {kind.__name__: kind for kind in (events.Served, events.TurnedAway, events.Crowded)}
+
+
+class BadFrame(ValueError):
+    """Bytes that are no message."""
 
 
 @frozen
@@ -79,13 +83,13 @@ def encode(message: Message) -> bytes:
 
 
 def decode(frame: bytes) -> Message:
-    """The message of a frame. Raises `ValueError` for anything else."""
+    """The message of a frame. Raises `BadFrame` for anything else."""
     try:
         kind, size = _HEAD.unpack_from(frame)
         fields: Any = orjson.loads(frame[_HEAD.size : _HEAD.size + size])
         return _message(kind, fields, frame[_HEAD.size + size :])
-    except (struct.error, TypeError, KeyError, IndexError) as error:
-        raise ValueError(f"not a frame: {error}") from error
+    except (struct.error, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise BadFrame(f"{type(error).__name__}: {error}") from error
 
 
 def _message(kind: bytes, fields: Any, blob: bytes) -> Message:

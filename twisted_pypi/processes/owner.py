@@ -103,7 +103,7 @@ class House:
     # -- workers -------------------------------------------------------------------------------------------------
 
     def lend(self, channel: PassedChannel, memo: Memo, head: bytes) -> None:
-        """Lend the answer to `head`, if it can be lent, and give the connection back with it, once nothing is unsent."""
+        """Lend the answer to `head`, if it can be lent, and give the connection back with it if nothing is unsent."""
         link = channel.link
         lasting = memo.lasting(head) if link in self._links else None
         if link is None or lasting is None:
