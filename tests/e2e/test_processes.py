@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from e2e.clients import Download, ask, links
-from e2e.daemon import Daemon, Start, clean_environment
+from e2e.daemon import LISTENING, TWISTD, Daemon, Start, clean_environment
 from e2e.packages import wheel
 from e2e.single import MB, path_at, publish
 from e2e.upstream import Upstream
@@ -292,3 +292,22 @@ def test_what_can_not_be_shared_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("pypicache: --workers: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_daemonised(upstream: Upstream, tmp_path: Path) -> None:
+    upstream.project("app", [wheel("app")])
+    pid_file, log = tmp_path / "pid", tmp_path / "log"
+    own = ["--port", "0", "--cache-dir", str(tmp_path / "cache"), "--index-url", upstream.index_url, "--workers", "2"]
+    command = [TWISTD, f"--pidfile={pid_file}", f"--logfile={log}", "pypicache", "--access-log", "none", *own]
+    environment = clean_environment(tmp_path, TMPDIR=str(tmp_path))
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=DEADLINE)
+    pid = int(wait_for("the pid file", lambda: pid_file.exists() and pid_file.read_text()))
+    try:
+        found = wait_for("the address in the log", lambda: log.exists() and LISTENING.search(log.read_text()))
+        assert list(links(Daemon(tmp_path, (), port=int(found[2])), "app"))
+        os.kill(pid, signal.SIGTERM)
+        wait_for("the pid file is gone", lambda: not pid_file.exists())
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    assert not list(tmp_path.glob("pypicache-*"))
