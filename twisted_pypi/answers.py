@@ -107,6 +107,33 @@ class ByteSource(Protocol):
 
 
 @frozen
+class Seal:
+    """What one look at a file (`os.stat` of `path`) shows while an answer that was made of it is still right."""
+
+    path: str
+    inode: int
+    mtime_ns: int
+    size: int
+
+
+@frozen(eq=False)
+class Still:
+    """Tells, when called, whether the same question would get the same answer again."""
+
+    holds: Callable[[], bool]
+    sealed: Callable[[], Seal | None]
+
+    def __call__(self) -> bool:
+        """Whether it would."""
+        return self.holds()
+
+    def seal(self) -> Seal | None:
+        """What tells as much to another process, for a moment; None: nothing does, or the answer isn't right now."""
+        seal = self.sealed()
+        return seal if self.holds() else None
+
+
+@frozen
 class PageAnswer:
     """A page to be served. Its bodies are had from `interfaces.Pages.body`.
 
@@ -117,7 +144,7 @@ class PageAnswer:
     page: StoredPage
     provenance: Provenance
     restricted: Mapping[tuple[str, str], bytes] = field(factory=dict)
-    still: Callable[[], bool] | None = field(default=None, eq=False)
+    still: Still | None = field(default=None, eq=False)
 
 
 @frozen
@@ -136,4 +163,4 @@ class FileAnswer:
     provenance: Provenance
     part: tuple[int, int] | None = None
     whole: bool = False
-    still: Callable[[], bool] | None = field(default=None, eq=False)
+    still: Still | None = field(default=None, eq=False)

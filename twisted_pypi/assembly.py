@@ -171,7 +171,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
 
     services = front(settings, mount)
     admission = Admission(observer, reactor)
-    metrics.watch_connections(lambda: admission.seated)
+    metrics.watch_connections(lambda: admission.seated + admission.elsewhere)
     site = CacheSite(ProxyResource(services), reactor, observer, wall=wall, admission=admission)
     _present(site, services, settings)
     return Parts(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
-from twisted_pypi.answers import Asker, ByteSource, FileAnswer, PageAnswer
+from twisted_pypi.answers import Asker, ByteSource, FileAnswer, PageAnswer, Seal
 from twisted_pypi.events import Event
 from twisted_pypi.model import Document, FetchRequest, FileLink, FileRoute, PageRoute, Route
 from twisted_pypi.records import NamedLink, PageMeta, PartialOrigin, Representation, StoredFile, StoredPage
@@ -85,6 +85,9 @@ class PageStore(Protocol):
     def hot_body(self, page: StoredPage, representation: Representation) -> bytes | ByteSource | None:
         """The body, if it can be had at once."""
 
+    def seal(self, page: StoredPage) -> Seal | None:
+        """What one look at a file shows as long as this is the page, `validated_at` included; None: no file does."""
+
     async def get(self, key: str) -> StoredPage | None:
         """The page, or None. One that is damaged is dropped and counts as None."""
 
@@ -121,6 +124,9 @@ class FileStore(Protocol):
 
     def unchanged(self, file: StoredFile) -> bool:
         """Whether bytes that `hot_body` gave for this record may still be served, by one look at the disk at most."""
+
+    def seal(self, file: StoredFile) -> Seal | None:
+        """What `unchanged` compares, for others to do the same; None: no file tells, or a check of it is due."""
 
     async def get(self, key: str) -> StoredFile | None:
         """The file's record, or None. Counts as use."""

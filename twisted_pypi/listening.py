@@ -31,7 +31,7 @@ class Listeners:
 
     reactor: Any
     settings: Settings
-    _ports: list[IListeningPort] = field(factory=list, init=False)
+    ports: list[Any] = field(factory=list, init=False)
 
     def pace(self, accepted: Callable[[], int]) -> None:
         """Have a port that can't accept rest for a moment. `accepted` tells how many connections were, so far.
@@ -39,14 +39,14 @@ class Listeners:
         Twisted keeps a descriptor in reserve for when there is no other, but may lose it to another thread. From then
         on a connection that waits would keep the reactor spinning, with a line in the log for each turn.
         """
-        for port in self._ports:
+        for port in self.ports:
             self._pace(port, accepted)
 
     def _pace(self, port: Any, accepted: Callable[[], int]) -> None:
         read = port.doRead
 
         def resume() -> None:
-            if port in self._ports:
+            if port in self.ports:
                 port.startReading()
 
         def paced() -> Any:
@@ -71,23 +71,30 @@ class Listeners:
             raise ConfigError("--port", str(error.socketError)) from None
         self._add(port, factory)
 
+    def adopt(self, descriptor: int, family: int, factory: IProtocolFactory) -> None:
+        """Listen on a socket that another process bound."""
+        self._add(self.reactor.adoptStreamPort(descriptor, family, factory), factory)
+
+    def use(self, settings: Settings) -> None:
+        """Other settings are in force. What is bound stays as it is."""
+
     def addresses(self) -> list[str]:
         """What is listened on, for people: index URLs for TCP, else as Twisted describes it."""
         # Of what endpoints there are, "ssl:" alone tells that it is TLS.
         secure = [description.startswith("ssl:") for description in self.settings.listen] or [False]
         return [
-            _describe(port.getHost(), self.settings, "https" if tls else "http")
-            for port, tls in zip(self._ports, secure, strict=True)
+            describe(port.getHost(), self.settings, "https" if tls else "http")
+            for port, tls in zip(self.ports, secure, strict=True)
         ]
 
     async def close(self) -> None:
         """Listen no more."""
-        while self._ports:
-            await maybeDeferred(self._ports.pop().stopListening)
+        while self.ports:
+            await maybeDeferred(self.ports.pop().stopListening)
 
     def _add(self, port: IListeningPort, factory: IProtocolFactory) -> None:
         transport.use_on(port, factory)
-        self._ports.append(port)
+        self.ports.append(port)
 
     def _from_endpoint(self, description: str, factory: IProtocolFactory) -> IListeningPort:
         """Unlike `StreamServerEndpointService`, which swallows them, this raises what goes wrong."""
@@ -104,7 +111,8 @@ class Listeners:
         return bound[0]
 
 
-def _describe(address: Any, settings: Settings, scheme: str) -> str:
+def describe(address: Any, settings: Settings, scheme: str) -> str:
+    """An address that is listened on, for people."""
     if isinstance(address, UNIXAddress):
         return f"the socket {os.fsdecode(address.name or b'(unnamed)')}"
     host = getattr(address, "host", None)

@@ -161,6 +161,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option("grace", "DUR", units.duration, "10s", help="time for running answers after SIGTERM"),
     ),
     "Operation": (
+        Option("workers", "N", units.whole_number(1, 64), "1", help="processes that take connections"),
         Option("config", "FILE", units.path, help="TOML file of options, without the dashes"),
         Option("access-log", "PATH", units.log_path, "-", help="- is stdout, none is off"),
         Option("log-level", "LEVEL", units.log_level, "info", help="debug, info, warn, error or critical"),

@@ -17,6 +17,8 @@ from twisted_pypi.errors import ConfigError
 from twisted_pypi.fetching.identity import TlsIdentity
 from twisted_pypi.settings import Index, Settings
 
+_SHAREABLE = ("tcp", "tcp6", "systemd")
+
 
 def preflight(settings: Settings, uid: int | None = None, gid: int | None = None) -> None:
     """Try directory, files and port. `uid` and `gid` are what the daemon will run as, when that is another."""
@@ -26,6 +28,7 @@ def preflight(settings: Settings, uid: int | None = None, gid: int | None = None
         check_log(settings.access_log)
     for description in settings.listen:
         check_endpoint(description)
+        check_shareable(description, settings.workers)
     if not settings.listen:
         check_port(settings.interface, settings.port)
 
@@ -127,6 +130,12 @@ def check_endpoint(description: str) -> None:
         problem = "" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} is no directory that can be written to"
     if problem:
         raise ConfigError("--listen", f"{description}: {problem}")
+
+
+def check_shareable(description: str, workers: int) -> None:
+    """Several processes can't have any kind of endpoint between them."""
+    if workers > 1 and description.partition(":")[0] not in _SHAREABLE:
+        raise ConfigError("--workers", f"more than one can't share --listen {description}, only tcp: and systemd:")
 
 
 def _bind_problem(interface: str, port: int) -> tuple[str, int | None]:

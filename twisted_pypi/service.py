@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import atexit
 import os
-import resource
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet import defer
@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted_pypi import __version__
 from twisted_pypi.assembly import assemble
 from twisted_pypi.clocks import make_steady
+from twisted_pypi.descriptors import connection_limit, raise_descriptor_limit
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
@@ -30,17 +31,26 @@ from twisted_pypi.settings import Loaded, Settings
 from twisted_pypi.signals import Signals
 from twisted_pypi.storage.lock import lock_directory
 from twisted_pypi.units import shown_size
-from twisted_pypi.web.admission import OWN_DESCRIPTORS, UNLIMITED, connections_for
+from twisted_pypi.web.site import CacheSite
 
 log = Logger(namespace="pypicache")
+
+PATIENCE = 1.0
+"""Seconds for which another daemon may have the directory: the processes of one that was killed end a moment later."""
 
 
 def make_service(loaded: Loaded, reread: Reread | None = None) -> Service:
     """The daemon's service; `reread` is for SIGHUP. Raises `ConfigError` for what can be told before it starts."""
     from twisted.internet import reactor
 
-    lock_directory(loaded.settings.cache_dir).release()
-    return PypiCache(reactor, loaded, reread or (lambda: loaded))
+    lock_directory(loaded.settings.cache_dir, PATIENCE).release()
+    reread = reread or (lambda: loaded)
+    if loaded.settings.workers > 1:
+        from twisted_pypi.processes.supervisor import Supervisor
+
+        assemble(reactor, loaded.settings)
+        return Supervisor(reactor, loaded, reread)
+    return PypiCache(reactor, loaded, reread)
 
 
 class CannotStart(SystemExit, Exception):
@@ -61,20 +71,62 @@ def tell_terminal(problem: str) -> None:
         print(problem, file=sys.__stderr__, flush=True)
 
 
-def _exit_failed() -> None:
+def exit_failed() -> None:
+    """End the process with status 1, its output written."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
 
 
-class PypiCache(Service):
-    """The daemon. `reactor` provides time, TCP, threads and a name resolver."""
+Action = Callable[[], None]
 
-    def __init__(self, reactor: Any, loaded: Loaded, reread: Reread) -> None:
+
+class Installed(Protocol):
+    """What has the daemon told when to end, to read its configuration anew and to open its logs anew."""
+
+    def install(self) -> None:
+        """Begin."""
+
+
+class Entrance(Protocol):
+    """Where clients come in: `listening.Listeners`, or the workers."""
+
+    def bind(self, factory: CacheSite) -> None:
+        """Let clients come in. Raises `ConfigError` that names the option."""
+
+    def pace(self, accepted: Callable[[], int]) -> None:
+        """See `listening.Listeners`."""
+
+    def addresses(self) -> list[str]:
+        """What is listened on, for people."""
+
+    def use(self, settings: Settings) -> None:
+        """Other settings are in force."""
+
+    async def close(self) -> None:
+        """Let nobody come any more."""
+
+
+class PypiCache(Service):
+    """The daemon, or with `--workers` the process that owns its cache.
+
+    `reactor` provides time, TCP, threads and a name resolver.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        loaded: Loaded,
+        reread: Reread,
+        *,
+        listeners: Entrance | None = None,
+        signals: Callable[[Any, Action, Action, Action], Installed] = Signals,
+    ) -> None:
         self._reactor = reactor
         self._warnings = loaded.warnings
         self._parts = assemble(reactor, loaded.settings)
-        self._listeners = Listeners(reactor, loaded.settings)
+        self._listeners = listeners or Listeners(reactor, loaded.settings)
+        self._signals = signals
         self._reloader = Reloader(loaded.settings, reread, self._parts.use)
         self._grace: Deferred[None] | None = None
         self._ending = False
@@ -103,7 +155,7 @@ class PypiCache(Service):
         admission = self._parts.site.admission
         self._listeners.pace(lambda: admission.entered)
         admission.total = connection_limit(self._settings, descriptors)
-        Signals(self._reactor, self._end, self._reload, self._reopen_logs).install()
+        self._signals(self._reactor, self._end, self._reload, self._reopen_logs).install()
         if self._parts.access_log is not None:
             self._parts.access_log.start()
         for pool in self._parts.pools:
@@ -128,7 +180,7 @@ class PypiCache(Service):
         else:
             log.failure("pypicache can't start", failure)
         # twistd's own status is 0 however its reactor came to stop.
-        atexit.register(_exit_failed)
+        atexit.register(exit_failed)
         if not self._ending:
             self._ending = True
             # It may not be running yet.
@@ -140,6 +192,7 @@ class PypiCache(Service):
         self._reopen_logs()
         if not self._ending:
             self._reloader.reload()
+            self._listeners.use(self._settings)
 
     def _reopen_logs(self) -> None:
         if self._parts.access_log is not None:
@@ -202,28 +255,3 @@ def start_block(settings: Settings, addresses: list[str], entries: int, size: in
     limit = shown_size(settings.cache_size) if settings.cache_size else "files are not stored"
     lines.append(f"cache {settings.cache_dir}: {entries} entries, {shown_size(size)} of {limit}")
     return lines
-
-
-def connection_limit(settings: Settings, descriptors: int) -> int:
-    """How many connections are admitted: what was asked for, else what the limit of open files allows."""
-    wanted = settings.max_connections
-    if wanted is None:
-        return connections_for(descriptors, settings.max_fetches)
-    if wanted > descriptors - OWN_DESCRIPTORS:
-        log.warn(
-            "--max-connections {wanted} is more than the limit of open files ({descriptors}) allows",
-            wanted=wanted,
-            descriptors=descriptors,
-        )
-    return wanted
-
-
-def raise_descriptor_limit() -> int:
-    """Every client and every upstream connection takes a descriptor: use all that the system allows, and tell it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError) as error:
-        log.warn("the limit of open files stays as it is: {error}", error=error)
-        hard = soft
-    return UNLIMITED if hard == resource.RLIM_INFINITY else hard

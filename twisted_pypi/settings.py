@@ -118,6 +118,7 @@ class Settings:
     access_log: str | None
     log_level: str
     proxies: ProxyRules = NO_PROXIES
+    workers: int = 1
 
 
 @frozen

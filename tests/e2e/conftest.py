@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,12 +36,18 @@ def third_upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, upstream: Upstream) -> Iterator[Start]:
+def workers() -> str:
+    """How many processes take connections; modules and `PYPICACHE_TEST_WORKERS` may say otherwise."""
+    return os.environ.get("PYPICACHE_TEST_WORKERS", "1")
+
+
+@pytest.fixture
+def start(tmp_path: Path, upstream: Upstream, workers: str) -> Iterator[Start]:
     """Start a daemon in front of `upstream`: `start("--index-ttl", "0", name="second", PYPICACHE_GRACE="1")`."""
     with ExitStack() as stack:
 
         def begin(*arguments: str, name: str = "daemon", **environment: str) -> Daemon:
-            where = ("--index-url", upstream.index_url, "--files-url", upstream.files_url)
+            where = ("--index-url", upstream.index_url, "--files-url", upstream.files_url, "--workers", workers)
             return stack.enter_context(Daemon(tmp_path / name, (*where, *arguments), environment))
 
         yield begin

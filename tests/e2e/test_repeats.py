@@ -65,6 +65,11 @@ ODD = [
 ]
 
 
+@pytest.fixture(params=["1", "2"], ids=["one process", "two workers"])
+def workers(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
 def paths(upstream: Upstream) -> dict[str, str]:
     """A project's page and API, a small file with its metadata, a file too large to be kept in memory."""

@@ -223,7 +223,7 @@ def test_a_bad_value_names_flag_variable_or_key(name: str) -> None:
     [
         ("prot = 1", "prot: unknown key; is it port?"),
         ("config = 'x'", "config: unknown key"),
-        ("workers = 2", "workers: unknown key"),
+        ("threads = 2", "threads: unknown key"),
         ("port = true", "port: must be a string or a number"),
         ("port = [1]", "port: must be a string or a number"),
         ("offline = 'yes'", "offline: must be true or false"),

@@ -832,3 +832,44 @@ def test_eviction_leaves_what_was_stored_anew(disk):
     file = put_file(disk.store, b"anew")
     now(disk.store._files.evict(KEY))
     assert content(disk.store, file) == b"anew"
+
+
+# What other processes compare
+
+
+def fits(seal):
+    state = os.stat(seal.path)
+    return (state.st_ino, state.st_mtime_ns, state.st_size) == (seal.inode, seal.mtime_ns, seal.size)
+
+
+def test_a_file_has_a_seal_that_is_void_when_it_goes(disk):
+    put_file(disk.store)
+    file = disk.store.files.hot(KEY)
+    seal = disk.store.files.seal(file)
+    assert fits(seal)
+    assert disk.store.files.seal(evolve(file)) is None  # not the record that is in force
+    now(disk.store.files.delete(KEY))
+    assert not os.path.exists(seal.path)
+
+
+@pytest.mark.parametrize("change", ["confirm", "expire", "put", "delete"])
+def test_a_page_has_a_seal_that_is_void_when_anything_of_it_changes(disk, change):
+    pages = disk.store.pages
+    page = now(pages.put(meta(), Page(), ("json",)))
+    seal = pages.seal(page)
+    assert fits(seal)
+    if change == "confirm":
+        after = now(pages.confirm(page, page.validated_at + 60))
+    elif change == "expire":
+        now(pages.expire(page.meta.key))
+        after = now(pages.get(page.meta.key))
+    elif change == "put":
+        after = now(pages.put(meta(), Page(), ("json",)))
+    else:
+        now(pages.delete(page.meta.key))
+        assert pages.seal(page) is None
+        assert not os.path.exists(seal.path)
+        return
+    assert not fits(seal)
+    assert fits(pages.seal(after))
+    assert pages.seal(page) is None

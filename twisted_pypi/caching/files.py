@@ -15,7 +15,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from twisted_pypi.answers import Asker, CacheState, FileAnswer, Provenance
+from twisted_pypi.answers import Asker, CacheState, FileAnswer, Provenance, Still
 from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.knowledge import Ground, Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
@@ -77,7 +77,7 @@ class CachedFiles:
         if body is None and not asker.head:
             return None
         self.observer(Decided(route.key, "serve", "stored"))
-        still = partial(self._still, route, file, ground)
+        still = Still(partial(self._still, route, file, ground), partial(self.store.seal, file))
         answer = FileAnswer(file.size, file.sha256, body, Provenance(CacheState.HIT), still=still)
         return _of(route, file.index, answer)
 

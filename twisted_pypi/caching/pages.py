@@ -13,7 +13,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from twisted_pypi.answers import Asker, ByteSource, CacheState, PageAnswer, Provenance
+from twisted_pypi.answers import Asker, ByteSource, CacheState, PageAnswer, Provenance, Still
 from twisted_pypi.caching import wording
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.offline import restricted
@@ -103,8 +103,8 @@ class CachedPages:
         left = self._copy_of(source, page).ttl_left
         if left <= 0:
             return None
-        how = wording.told(route, source.index, CacheState.HIT, ttl=left)
-        return PageAnswer(page, how, still=partial(self._still, route, source, page))
+        still = Still(partial(self._still, route, source, page), partial(self.store.pages.seal, page))
+        return PageAnswer(page, wording.told(route, source.index, CacheState.HIT, ttl=left), still=still)
 
     def _still(self, route: PageRoute, source: PageSource, page: StoredPage) -> bool:
         same = self.store.pages.hot(source.key) is page and self._owners.only(route) is source

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import define, evolve, field
 
-from twisted_pypi.answers import ByteSource
+from twisted_pypi.answers import ByteSource, Seal
 from twisted_pypi.digests import Digests
 from twisted_pypi.errors import Unavailable
 from twisted_pypi.lru import Lru
@@ -76,6 +76,11 @@ class DiskFiles:
         """Whether the file is still the one that was recorded, by one look at it, and no check of it is due."""
         entry = self._undoubted(file)
         return entry is not None and self._bodies.unchanged(entry)
+
+    def seal(self, file: StoredFile) -> Seal | None:
+        """See `interfaces.FileStore`."""
+        entry = self._undoubted(file)
+        return None if entry is None else entry.stamp.seal(self.engine.tree.absolute(entry.path))
 
     async def get(self, key: str) -> StoredFile | None:
         """The file's record, or None. Counts as use. One with `sha256` "" can't be opened until it is confirmed."""

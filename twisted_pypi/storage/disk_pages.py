@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from twisted_pypi.answers import ByteSource
+from twisted_pypi.answers import ByteSource, Seal
 from twisted_pypi.lru import Lru
 from twisted_pypi.model import Document
 from twisted_pypi.records import PageMeta, Representation, StoredPage
@@ -36,6 +36,7 @@ LARGE = 1 << 20
 """Bytes from which on a body stays in the page cache alone; smaller ones cost less to send from memory."""
 
 _RECORDS = 4096
+_MTIME_ERROR = 1e-3  # of a file time as a float, in seconds
 
 T = TypeVar("T")
 
@@ -67,6 +68,18 @@ class DiskPages:
     def hot_body(self, page: StoredPage, representation: Representation) -> bytes | FileSource | None:
         """The body, if it is in memory or in a file that is open."""
         return self.engine.bodies.get(representation.digest) or self._open.get(page.meta.key, representation)
+
+    def seal(self, page: StoredPage) -> Seal | None:
+        """See `interfaces.PageStore`."""
+        path = "/".join(page_path(page.meta.key))
+        try:
+            state = self.engine.tree.state(path)
+        except OSError:
+            return None
+        # A thread may be ahead of the memory: then this is the file of the page to come.
+        if state.st_ino != page.inode or abs(state.st_mtime - page.validated_at) > _MTIME_ERROR:
+            return None
+        return Seal(self.engine.tree.absolute(path), state.st_ino, state.st_mtime_ns, state.st_size)
 
     async def get(self, key: str) -> StoredPage | None:
         """The page, or None. One that is damaged is dropped and counts as None."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 from attrs import define
 
@@ -11,6 +12,8 @@ from twisted_pypi.errors import ConfigError
 from twisted_pypi.storage.layout import LOCK
 
 OPTION = "--cache-dir"
+
+_BETWEEN = 0.05  # seconds between two tries
 
 
 @define
@@ -26,8 +29,8 @@ class DirectoryLock:
             self._descriptor = -1
 
 
-def lock_directory(path: str) -> DirectoryLock:
-    """Lock the cache directory, which is made (0700) if it is missing.
+def lock_directory(path: str, patience: float = 0.0) -> DirectoryLock:
+    """Lock the cache directory, which is made (0700) if it is missing; wait `patience` seconds for who has it.
 
     Raises `ConfigError` when it can't be made or written to, or another daemon has it.
     """
@@ -38,7 +41,7 @@ def lock_directory(path: str) -> DirectoryLock:
     except OSError as error:
         raise ConfigError(OPTION, f"{path}: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, patience)
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
     except BlockingIOError as error:
@@ -49,3 +52,15 @@ def lock_directory(path: str) -> DirectoryLock:
         os.close(descriptor)
         raise ConfigError(OPTION, f"{path}: {error.strerror}") from error
     return DirectoryLock(descriptor)
+
+
+def _lock(descriptor: int, patience: float) -> None:
+    """Raises `BlockingIOError` when it can't be had within `patience` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_BETWEEN)

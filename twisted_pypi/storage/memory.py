@@ -94,6 +94,9 @@ class MemoryPages:
         _, bodies = self._pages.get(page.meta.key, (None, {}))
         return bodies.get(representation.digest)
 
+    def seal(self, page: StoredPage) -> None:
+        """There is no file to look at."""
+
     async def get(self, key: str) -> StoredPage | None:
         """The page, or None."""
         return self.hot(key)
@@ -160,6 +163,9 @@ class MemoryFiles:
     def unchanged(self, file: StoredFile) -> bool:
         """Whether it is still there."""
         return self.hot_body(file) is not None
+
+    def seal(self, file: StoredFile) -> None:
+        """There is no file to look at."""
 
     async def get(self, key: str) -> StoredFile | None:
         """The file's record, or None."""

@@ -9,6 +9,7 @@ from functools import cached_property
 import orjson
 from attrs import field, frozen
 
+from twisted_pypi.answers import Seal
 from twisted_pypi.model import Document, FileLink
 from twisted_pypi.records import NamedLink, StoredFile
 from twisted_pypi.urls import key_of
@@ -33,6 +34,10 @@ class Stamp:
         """The stamp of an open file. Raises `OSError`."""
         state = os.fstat(descriptor)
         return cls(state.st_size, state.st_mtime_ns, state.st_ino)
+
+    def seal(self, path: str) -> Seal:
+        """The same, of the file at this path, for other rooms."""
+        return Seal(path, self.inode, self.mtime_ns, self.size)
 
     def fits(self, state: os.stat_result) -> bool:
         """Whether this is the stamp of a file in that state."""

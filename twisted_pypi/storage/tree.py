@@ -54,6 +54,10 @@ class Tree:
         """What one look tells of a path (components joined with slashes). Good for comparing, not for trusting."""
         return os.stat(path, dir_fd=self._root, follow_symlinks=False)
 
+    def absolute(self, path: str) -> str:
+        """A path (components joined with slashes) for other processes."""
+        return os.path.join(os.path.abspath(self.directory), path)
+
     def exists(self, path: str) -> bool:
         """Whether there is something at this path (components joined with slashes)."""
         return self._mode(path) != 0

@@ -38,7 +38,7 @@ class Connection(Protocol):
 
 @define(eq=False)
 class Admission:
-    """The connections of one site, of which so many `entered` so far.
+    """The connections of one site, of which so many `entered` so far; `elsewhere` are with other processes.
 
     `per_client` 0 is no limit. `is_exempt(host)`: the address is a proxy's, behind which any number of clients are.
     """
@@ -49,6 +49,7 @@ class Admission:
     per_client: int = 0
     is_exempt: Callable[[str], bool] = lambda host: False
     entered: int = field(default=0, init=False)
+    elsewhere: int = field(default=0, init=False)
     _seats: dict[Connection, str] = field(factory=dict, init=False)
     _clients: dict[str, dict[Connection, None]] = field(factory=dict, init=False)
     # Since when; in that order, as everyone is added at the end.

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
+from twisted_pypi.answers import Seal, Still
 from twisted_pypi.errors import CacheError
 from twisted_pypi.events import Served
 from twisted_pypi.interfaces import Observer
@@ -43,9 +44,23 @@ class _Hot:
 
     ask: Ask
     second: int
-    still: Callable[[], bool]
+    still: Still
     pieces: Pieces
     served: dict[str, Served]
+
+
+@frozen
+class Lasting:
+    """An answer that another process may give to a request with this head, within `second` and while `seal` fits.
+
+    `served` is to be reported each time, with the client who it was for.
+    """
+
+    head: bytes
+    second: int
+    pieces: Pieces
+    seal: Seal
+    served: Served
 
 
 def _weight(hot: _Hot) -> int:
@@ -84,6 +99,14 @@ class Memo:
         served = hot.served.get(client)
         self.observer(served if served is not None else _for_client(hot.served, client))
         return hot.pieces
+
+    def lasting(self, head: bytes) -> Lasting | None:
+        """What was answered to this head a moment ago, if others may answer so too."""
+        hot: _Hot | None = self._hot.get(head)
+        if hot is None or hot.second != int(self.clock.seconds()):
+            return None
+        seal = hot.still.seal()
+        return None if seal is None else Lasting(head, hot.second, hot.pieces, seal, next(iter(hot.served.values())))
 
     def keep(self, head: bytes, ask: Ask, reply: Reply, served: Served) -> None:
         """Remember the reply that was sent to a request with this head, and `served`, which was reported of it.

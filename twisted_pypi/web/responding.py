@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 
-from twisted_pypi.answers import ByteSource, Provenance
+from twisted_pypi.answers import ByteSource, Provenance, Still
 from twisted_pypi.errors import CacheError
 from twisted_pypi.events import Served
 from twisted_pypi.http.cache_status import cache_status
@@ -56,7 +56,7 @@ class Reply:
     provenance: Provenance | None = None
     reason: bytes = b""
     sized: bool = True
-    still: Callable[[], bool] | None = field(default=None, eq=False)
+    still: Still | None = field(default=None, eq=False)
 
 
 def header_lines(*pairs: tuple[str, str]) -> bytes:

@@ -16,8 +16,11 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.interfaces import IProtocolFactory, IPushProducer
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProducer
 from twisted.internet.tcp import Port, Server
+from twisted.python.failure import Failure
 
 PER_TURN = 2 << 20
 """Bytes of a body that are sent in one turn of the reactor, at most: then other connections have theirs.
@@ -91,6 +94,27 @@ class CacheTransport(Server):
         """Send what the socket takes of bytes in memory; how many that were. Otherwise as `send_file`."""
         return self._hand_over(len(data), _send_view, data)
 
+    @property
+    def flushed(self) -> bool:
+        """Whether the socket has taken all that was written."""
+        return not self._buffered
+
+    def wait_until_sent(self) -> None:
+        """Pause the registered producer until the socket has taken all that was written, if it hasn't yet."""
+        if self._buffered:
+            self._pause()
+
+    def detach(self) -> socket.socket:
+        """Give the connection away: its socket, connected as it is. The protocol sees its connection lost.
+
+        What was written must be `flushed`.
+        """
+        self.stopReading()  # type: ignore[no-untyped-call]
+        self.stopWriting()
+        taken, self.socket = self.socket, _GivenAway()  # type: ignore[assignment]
+        self.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
+        return taken
+
     def doWrite(self) -> Any:  # noqa: N802
         """There is room in the socket: for what is buffered, else for the producer that waits for it."""
         if self._buffered or not self.producerPaused or self.producer is None:
@@ -140,6 +164,40 @@ class CacheTransport(Server):
                 producer: IPushProducer = self.producer  # type: ignore[assignment]
                 producer.pauseProducing()
             self.startWriting()  # type: ignore[no-untyped-call]
+
+
+class _GivenAway:
+    """In the place of a socket that somebody else has now: it is neither shut down nor closed here."""
+
+    def shutdown(self, how: int) -> None:
+        """Leave it open."""
+
+    def setsockopt(self, *option: object) -> None:
+        """Leave it as it is."""
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+def attach(connection: socket.socket, factory: IProtocolFactory, reactor: Any) -> IProtocol | None:
+    """Serve a connected TCP socket, as if it had been accepted here; None when it is not connected any more.
+
+    The socket is the transport's from now on, or closed.
+    """
+    try:
+        peer = connection.getpeername()
+    except OSError:
+        connection.close()
+        return None
+    kind = IPv6Address if connection.family == socket.AF_INET6 else IPv4Address
+    protocol = factory.buildProtocol(kind("TCP", *peer))
+    if protocol is None:
+        connection.close()
+        return None
+    transport = CacheTransport(connection, protocol, peer, None, 0, reactor)  # type: ignore[arg-type]
+    transport.repstr = f"<{type(protocol).__name__} of {peer[0]}>"
+    protocol.makeConnection(transport)
+    return protocol
 
 
 def use_on(port: object, factory: IProtocolFactory) -> None:

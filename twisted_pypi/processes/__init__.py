@@ -1,0 +1,1 @@
+"""`--workers N`: several processes take connections, one owns the cache."""
