@@ -29,6 +29,11 @@ def connection_limit(settings: Settings, descriptors: int, *, worker: bool = Fal
     return each if worker else max(1, wanted - settings.workers * each)
 
 
+def kept_connections(descriptors: int) -> int:
+    """How many idle connections to one upstream host are worth their descriptors."""
+    return max(2, descriptors // 16)
+
+
 def raise_descriptor_limit() -> int:
     """Every client and every upstream connection takes a descriptor: use all that the system allows, and tell it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

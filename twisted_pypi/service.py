@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted_pypi import __version__
 from twisted_pypi.assembly import assemble
 from twisted_pypi.clocks import make_steady
-from twisted_pypi.descriptors import connection_limit, raise_descriptor_limit
+from twisted_pypi.descriptors import connection_limit, kept_connections, raise_descriptor_limit
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
@@ -155,6 +155,7 @@ class PypiCache(Service):
         admission = self._parts.site.admission
         self._listeners.pace(lambda: admission.entered)
         admission.total = connection_limit(self._settings, descriptors)
+        self._parts.upstream.keep(kept_connections(descriptors))
         self._signals(self._reactor, self._end, self._reload, self._reopen_logs).install()
         if self._parts.access_log is not None:
             self._parts.access_log.start()

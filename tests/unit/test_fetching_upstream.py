@@ -321,6 +321,15 @@ class FailureTests(UpstreamTestCase):
         second.answer(OK, b"file")
         assert self.successResultOf(fetching).status == 200
 
+    def test_only_so_many_idle_connections_are_kept(self) -> None:
+        self.upstream.keep(1)
+        both = self.fetch(), self.fetch()
+        wires = self.wire(), self.wire()
+        for fetching, wire in zip(both, wires, strict=True):
+            wire.answer(OK, b"page")
+            self.body(self.successResultOf(fetching))
+        assert sorted(wire.disconnected for wire in wires) == [False, True]
+
     def test_a_kept_connection_that_was_closed_is_replaced(self) -> None:
         fetching = self.fetch()
         old = self.wire()

@@ -94,7 +94,13 @@ class HttpUpstream:
         self._observer = observer
         self._breakers = Breakers(observer)
         self._slots = {is_file: FairSlots(settings.max_fetches) for is_file in (False, True)}
+        self._most_kept = settings.max_fetches
         self.use(settings)
+
+    def keep(self, most: int) -> None:
+        """Keep no more than so many idle connections to one host: each takes a descriptor that others may need."""
+        self._most_kept = most
+        self.use(self._settings)
 
     def use(self, settings: UpstreamSettings) -> None:
         """Fetch so from now on. What is under way goes on as it began; connections that idle are not used again."""
@@ -106,7 +112,7 @@ class HttpUpstream:
         self._private: dict[str, tuple[float, bool]] = {}
         self._told: dict[str, float] = {}
         times = (settings.connect_timeout, settings.read_timeout)
-        self._exchanger = Exchanger(self._reactor, *times, kept=settings.max_fetches)
+        self._exchanger = Exchanger(self._reactor, *times, kept=min(settings.max_fetches, self._most_kept))
 
     def is_down(self, url: str) -> bool:
         """See `interfaces.Upstream`."""
