@@ -10,23 +10,31 @@ from twisted_pypi.urls import origin_of
 
 
 class MirrorSpec(Protocol):
-    """A mirror, as configured. `files_url` is where its `packages/` is, "" if that is beside its pages."""
+    """A mirror, as configured."""
 
     @property
-    def url(self) -> str: ...
+    def url(self) -> str:
+        """Where its pages are."""
+
     @property
-    def files_url(self) -> str: ...
+    def files_url(self) -> str:
+        """Where its `packages/` is, "" if that is beside its pages."""
 
 
 class MirroredSpec(Protocol):
     """An index that may have mirrors; see `routes.IndexSpec`."""
 
     @property
-    def url(self) -> str: ...
+    def url(self) -> str:
+        """See `routes.IndexSpec`."""
+
     @property
-    def files_url(self) -> str: ...
+    def files_url(self) -> str:
+        """See `routes.IndexSpec`."""
+
     @property
-    def mirrors(self) -> Sequence[MirrorSpec]: ...
+    def mirrors(self) -> Sequence[MirrorSpec]:
+        """Further places of the same index, in the order in which they are tried."""
 
 
 def mirrors_of(index: MirroredSpec) -> tuple[Mirror, ...]:

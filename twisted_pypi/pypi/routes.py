@@ -46,39 +46,55 @@ _BLAKE2 = re.compile(r"packages/([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{60})/[^/]+
 
 
 class IndexSpec(Protocol):
-    """One index, as configured. `url` and `files_url` hold no credentials.
-
-    `bound`: its pages may name files only at the origins of these two and at `file_hosts` ("host" or "host:port").
-    `ttl` and `not_found_ttl` are in seconds. `public`: paths at `files_url` carry digests. `routes` are patterns
-    (`names.matches`) of the names that the index is for, none: for those that no other claims. `path`: the local
-    directory that is the index, "" if none is.
-    """
+    """One index, as configured."""
 
     @property
-    def name(self) -> str: ...
-    @property
-    def url(self) -> str: ...
-    @property
-    def files_url(self) -> str: ...
-    @property
-    def bound(self) -> bool: ...
-    @property
-    def file_hosts(self) -> frozenset[str]: ...
-    @property
-    def ttl(self) -> float: ...
-    @property
-    def not_found_ttl(self) -> float: ...
-    @property
-    def absent_status(self) -> frozenset[int]: ...
-    @property
-    def public(self) -> bool: ...
-    @property
-    def routes(self) -> tuple[str, ...]: ...
-    @property
-    def mirrors(self) -> Sequence[MirrorSpec]: ...
+    def name(self) -> str:
+        """The index's name."""
 
     @property
-    def path(self) -> str: ...
+    def url(self) -> str:
+        """Where its pages are, without credentials."""
+
+    @property
+    def files_url(self) -> str:
+        """Where its `packages/` is, without credentials."""
+
+    @property
+    def bound(self) -> bool:
+        """Whether its pages may name files only at the origins of these two and at `file_hosts`."""
+
+    @property
+    def file_hosts(self) -> frozenset[str]:
+        """Further hosts of files: "host" or "host:port"."""
+
+    @property
+    def ttl(self) -> float:
+        """For how many seconds its pages are fresh."""
+
+    @property
+    def not_found_ttl(self) -> float:
+        """For how many seconds it counts that it lacks a page."""
+
+    @property
+    def absent_status(self) -> frozenset[int]:
+        """What it answers where it lacks a page."""
+
+    @property
+    def public(self) -> bool:
+        """Whether paths at `files_url` carry digests."""
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Patterns (`names.matches`) of the names that it is for; none: those that no other claims."""
+
+    @property
+    def mirrors(self) -> Sequence[MirrorSpec]:
+        """Further places of the same index, in the order in which they are tried."""
+
+    @property
+    def path(self) -> str:
+        """The local directory that is the index, "" if none is."""
 
 
 def origins_of(index: IndexSpec) -> frozenset[urls.Origin]:
