@@ -2,39 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from twisted_pypi.mirrors import Mirror
+from twisted_pypi.pypi.specs import MirroredSpec
 from twisted_pypi.urls import origin_of
-
-
-class MirrorSpec(Protocol):
-    """A mirror, as configured."""
-
-    @property
-    def url(self) -> str:
-        """Where its pages are."""
-
-    @property
-    def files_url(self) -> str:
-        """Where its `packages/` is, "" if that is beside its pages."""
-
-
-class MirroredSpec(Protocol):
-    """An index that may have mirrors; see `routes.IndexSpec`."""
-
-    @property
-    def url(self) -> str:
-        """See `routes.IndexSpec`."""
-
-    @property
-    def files_url(self) -> str:
-        """See `routes.IndexSpec`."""
-
-    @property
-    def mirrors(self) -> Sequence[MirrorSpec]:
-        """Further places of the same index, in the order in which they are tried."""
 
 
 def mirrors_of(index: MirroredSpec) -> tuple[Mirror, ...]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from attrs import evolve, field, frozen
@@ -16,8 +15,9 @@ from twisted_pypi.model import Document, FileRoute, Form, PageBody, PageRoute, P
 from twisted_pypi.pypi import api, listing, project
 from twisted_pypi.pypi.links import key_of_path, url_of
 from twisted_pypi.pypi.metadata import metadata_of_wheel
-from twisted_pypi.pypi.mirroring import MirrorSpec, below, mirrors_of, root_of
+from twisted_pypi.pypi.mirroring import below, mirrors_of, root_of
 from twisted_pypi.pypi.names import is_distribution, is_wheel, matches, projects_of
+from twisted_pypi.pypi.specs import IndexSpec
 
 _SIMPLE = "application/vnd.pypi.simple"
 _INTEGRITY = "application/vnd.pypi.integrity.v1+json"
@@ -43,58 +43,6 @@ UNION = "https://union.invalid/simple/"
 _METADATA = ".metadata"
 # The public index names a file's directory after its BLAKE2b-256 digest.
 _BLAKE2 = re.compile(r"packages/([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{60})/[^/]+")
-
-
-class IndexSpec(Protocol):
-    """One index, as configured."""
-
-    @property
-    def name(self) -> str:
-        """The index's name."""
-
-    @property
-    def url(self) -> str:
-        """Where its pages are, without credentials."""
-
-    @property
-    def files_url(self) -> str:
-        """Where its `packages/` is, without credentials."""
-
-    @property
-    def bound(self) -> bool:
-        """Whether its pages may name files only at the origins of these two and at `file_hosts`."""
-
-    @property
-    def file_hosts(self) -> frozenset[str]:
-        """Further hosts of files: "host" or "host:port"."""
-
-    @property
-    def ttl(self) -> float:
-        """For how many seconds its pages are fresh."""
-
-    @property
-    def not_found_ttl(self) -> float:
-        """For how many seconds it counts that it lacks a page."""
-
-    @property
-    def absent_status(self) -> frozenset[int]:
-        """What it answers where it lacks a page."""
-
-    @property
-    def public(self) -> bool:
-        """Whether paths at `files_url` carry digests."""
-
-    @property
-    def routes(self) -> tuple[str, ...]:
-        """Patterns (`names.matches`) of the names that it is for; none: those that no other claims."""
-
-    @property
-    def mirrors(self) -> Sequence[MirrorSpec]:
-        """Further places of the same index, in the order in which they are tried."""
-
-    @property
-    def path(self) -> str:
-        """The local directory that is the index, "" if none is."""
 
 
 def origins_of(index: IndexSpec) -> frozenset[urls.Origin]:
