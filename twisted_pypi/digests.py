@@ -12,8 +12,11 @@ from attrs import define, field
 class Hash(Protocol):
     """What hashlib's constructors return, as far as we use it."""
 
-    def update(self, data: bytes, /) -> None: ...
-    def hexdigest(self) -> str: ...
+    def update(self, data: bytes, /) -> None:
+        """Take in further bytes."""
+
+    def hexdigest(self) -> str:
+        """The digest of all bytes so far, in lower-case hexadecimal digits."""
 
 
 def new_hash(algorithm: str) -> Hash | None:

@@ -14,9 +14,9 @@ from twisted_pypi.errors import Absent, BadPath
 from twisted_pypi.interfaces import Mount
 from twisted_pypi.model import FileRoute, PageBody, PageRoute, Redirect
 from twisted_pypi.pypi.metadata import metadata_of_wheel
-from twisted_pypi.pypi.mirroring import MirrorSpec
 from twisted_pypi.pypi.mount import IndexMount
-from twisted_pypi.pypi.routes import IndexSpec, names_origin
+from twisted_pypi.pypi.routes import names_origin
+from twisted_pypi.pypi.specs import IndexSpec, MirrorSpec
 
 
 @frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from configparser import ConfigParser
 from pathlib import Path
 
 from twisted_pypi.options import OPTIONS
@@ -33,3 +34,27 @@ def test_the_commands_are_one_line_each_and_found_by_ci() -> None:
     assert command_after("run").endswith("pypicache --port 8080")
     assert command_after("test").endswith("/pytest")
     assert "<!-- test -->" in (ROOT / ".ci/run").read_text()
+
+
+def test_every_page_of_the_documentation_can_be_reached_from_it() -> None:
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= set(re.findall(r"\]\(([^)#]+)", README))
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^):#]+)[^)]*\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+def test_no_change_is_told_twice() -> None:
+    changes = re.findall(r"^- .*(?:\n  .*)*", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert changes
+    for told in changes:
+        assert [change for change in changes if change.startswith(told.rstrip("."))] == [told]
+
+
+def test_setup_cfg_lists_every_package() -> None:
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    there = {".".join(init.parent.relative_to(ROOT).parts) for init in (ROOT / "twisted_pypi").rglob("__init__.py")}
+    assert set(config["options"]["packages"].split()) == there | {"twisted.plugins"}

@@ -22,8 +22,8 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from twisted_pypi import assembly
-from twisted_pypi.assembly import Parts
 from twisted_pypi.clocks import WallClock
+from twisted_pypi.parts import Parts
 from twisted_pypi.settings import Settings
 from unit.test_config import load
 from unit.test_fetching_upstream import Names

@@ -17,10 +17,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from twisted_pypi.answers import Asker, CacheState, FileAnswer, Provenance, Still
 from twisted_pypi.caching.companion import Companions
+from twisted_pypi.caching.direct import Direct
 from twisted_pypi.caching.knowledge import Ground, Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
-from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
 from twisted_pypi.caching.settling import settle
 from twisted_pypi.caching.supplying import Supplier
 from twisted_pypi.caching.transfers import Opened, Transfers
@@ -57,9 +57,11 @@ class CachedFiles:
     not_found_ttl: float = 60.0
     spoiled: Callable[[str], bool] = _nothing
     _absent: Expiring = field(factory=Expiring, init=False)
+    _direct: Direct = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.transfers.published = self._published
+        self._direct = Direct(self.transfers, self.clock)
 
     def ready(self, route: FileRoute, asker: Asker) -> FileAnswer | None:
         """A stored file that nothing speaks against, if memory and one look at the disk can tell: no Deferred, no SQL.
@@ -192,55 +194,14 @@ class CachedFiles:
             if route.companion_of and known.hashes and (made := await self.supplier.make(route, known, asker)):
                 return made
             if asker.head:
-                return await self._head(route, known, asker)
-            if (
-                asker.range
-                and not self.transfers.nears(route.key, asker.range)
-                and passes_through(asker.range, known.size)
-            ):
-                passed = await self._pass_through(known, asker)
-                if passed is not None:
-                    self.supplier.notice(route, known, asker.client)
-                    return passed
+                return await self._direct.head(route.key, known, asker.client)
+            passed = await self._direct.part(route.key, known, asker)
+            if passed is not None:
+                self.supplier.notice(route, known, asker.client)
+                return passed
             return await self._transferred(route, known, asker)
         except (Absent, UpstreamFailed) as error:
             return await self._made(route, known, asker, error)
-
-    async def _head(self, route: FileRoute, known: Known, asker: Asker) -> FileAnswer:
-        """A HEAD costs no download: the page knows the size, or upstream's HEAD tells it."""
-        running = self.transfers.running(route.key)
-        if running is not None:
-            size = running.length if known.size is None else known.size
-            return FileAnswer(size, running.sha256, None, Provenance(CacheState.UPDATING, collapsed=True))
-        if known.size is not None:
-            return FileAnswer(known.size, known.sha256, None, Provenance(CacheState.MISS))
-        begun = self.clock.seconds()
-        fetched = await self.transfers.fetch(known, asker.client, method="HEAD")
-        fetched.body.abandon()
-        how = Provenance(CacheState.MISS, upstream_status=200, upstream_seconds=self.clock.seconds() - begun)
-        return FileAnswer(length_of(fetched.headers), known.sha256, None, how)
-
-    async def _pass_through(self, known: Known, asker: Asker) -> FileAnswer | None:
-        """A small range of a large file, straight from upstream; None when it must become a transfer after all."""
-        if asker.if_range and asker.if_range != f'"sha256:{known.sha256}"':
-            return None
-        begun = self.clock.seconds()
-        try:
-            fetched = await self.transfers.fetch(known, asker.client, range_=asker.range)
-        except UpstreamFailed as failure:
-            if failure.status == 416:  # beyond the end, which the transfer will tell
-                return None
-            raise
-        part = relayed_part(fetched.headers.get("content-range", ""), asker.range) if fetched.status == 206 else None
-        if part is None or part[2] <= LARGE_FILE:
-            fetched.body.abandon()
-            return None
-        first, last, whole = part
-        seconds = self.clock.seconds() - begun
-        parent = fetched.headers.get("cache-status", "")
-        how = Provenance(CacheState.BYPASS, upstream_status=206, upstream_seconds=seconds, parent=parent)
-        source = self.transfers.relay_part(fetched, known, last - first + 1)
-        return FileAnswer(whole, known.sha256, source, how, (first, last))
 
     async def _transferred(self, route: FileRoute, known: Known, asker: Asker) -> FileAnswer:
         """The body of the one transfer that all who ask share."""

@@ -52,12 +52,15 @@ class Pieces(io.RawIOBase):
         self._pieces.append((start, data))
 
     def readable(self) -> bool:
+        """See `io.RawIOBase`."""
         return True
 
     def seekable(self) -> bool:
+        """See `io.RawIOBase`."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """See `io.RawIOBase`."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.length}[whence]
         if base + offset < 0:
             raise OSError("before the beginning")  # as files do
@@ -65,9 +68,11 @@ class Pieces(io.RawIOBase):
         return self._position
 
     def tell(self) -> int:
+        """See `io.RawIOBase`."""
         return self._position
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        """See `io.RawIOBase`."""
         end = min(self._position + len(buffer), self.length)
         wanted = max(0, end - self._position)
         data = self._at(self._position, end) if wanted else b""

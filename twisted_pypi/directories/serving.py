@@ -30,14 +30,19 @@ _METADATA = ".metadata"
 
 
 class DirectorySpec(Protocol):
-    """An index as configured; `path` is "" for one that is no local directory."""
+    """An index as configured."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The index's name."""
+
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """Where the directory is; "" for an index that is no local directory."""
+
     @property
-    def metadata(self) -> bool: ...
+    def metadata(self) -> bool:
+        """Whether `.metadata` is made of its wheels."""
 
 
 @define(eq=False)

@@ -54,9 +54,14 @@ class Places:
 class Origins(Protocol):
     """What is asked: `upstream.HttpUpstream`."""
 
-    async def fetch(self, request: FetchRequest) -> Fetched: ...
-    def is_down(self, url: str) -> bool: ...
-    def may_probe(self, url: str) -> bool: ...
+    async def fetch(self, request: FetchRequest) -> Fetched:
+        """See `interfaces.Upstream`."""
+
+    def is_down(self, url: str) -> bool:
+        """See `interfaces.Upstream`."""
+
+    def may_probe(self, url: str) -> bool:
+        """See `interfaces.Upstream`."""
 
 
 @frozen

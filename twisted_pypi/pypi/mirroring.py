@@ -2,31 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from twisted_pypi.mirrors import Mirror
+from twisted_pypi.pypi.specs import MirroredSpec
 from twisted_pypi.urls import origin_of
-
-
-class MirrorSpec(Protocol):
-    """A mirror, as configured. `files_url` is where its `packages/` is, "" if that is beside its pages."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def files_url(self) -> str: ...
-
-
-class MirroredSpec(Protocol):
-    """An index that may have mirrors; see `routes.IndexSpec`."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def files_url(self) -> str: ...
-    @property
-    def mirrors(self) -> Sequence[MirrorSpec]: ...
 
 
 def mirrors_of(index: MirroredSpec) -> tuple[Mirror, ...]:

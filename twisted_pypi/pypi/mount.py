@@ -13,7 +13,8 @@ from twisted_pypi import urls
 from twisted_pypi.errors import Absent, BadPath
 from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
 from twisted_pypi.pypi.names import project_name
-from twisted_pypi.pypi.routes import IndexSpec, Routes, names_origin
+from twisted_pypi.pypi.routes import Routes, names_origin
+from twisted_pypi.pypi.specs import IndexSpec
 
 _HINT = "try /simple/"
 # What a request line may hold as a path, raw (RFC 9112, 3.2).

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from attrs import evolve, field, frozen
@@ -16,8 +15,9 @@ from twisted_pypi.model import Document, FileRoute, Form, PageBody, PageRoute, P
 from twisted_pypi.pypi import api, listing, project
 from twisted_pypi.pypi.links import key_of_path, url_of
 from twisted_pypi.pypi.metadata import metadata_of_wheel
-from twisted_pypi.pypi.mirroring import MirrorSpec, below, mirrors_of, root_of
+from twisted_pypi.pypi.mirroring import below, mirrors_of, root_of
 from twisted_pypi.pypi.names import is_distribution, is_wheel, matches, projects_of
+from twisted_pypi.pypi.specs import IndexSpec
 
 _SIMPLE = "application/vnd.pypi.simple"
 _INTEGRITY = "application/vnd.pypi.integrity.v1+json"
@@ -43,42 +43,6 @@ UNION = "https://union.invalid/simple/"
 _METADATA = ".metadata"
 # The public index names a file's directory after its BLAKE2b-256 digest.
 _BLAKE2 = re.compile(r"packages/([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{60})/[^/]+")
-
-
-class IndexSpec(Protocol):
-    """One index, as configured. `url` and `files_url` hold no credentials.
-
-    `bound`: its pages may name files only at the origins of these two and at `file_hosts` ("host" or "host:port").
-    `ttl` and `not_found_ttl` are in seconds. `public`: paths at `files_url` carry digests. `routes` are patterns
-    (`names.matches`) of the names that the index is for, none: for those that no other claims. `path`: the local
-    directory that is the index, "" if none is.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def url(self) -> str: ...
-    @property
-    def files_url(self) -> str: ...
-    @property
-    def bound(self) -> bool: ...
-    @property
-    def file_hosts(self) -> frozenset[str]: ...
-    @property
-    def ttl(self) -> float: ...
-    @property
-    def not_found_ttl(self) -> float: ...
-    @property
-    def absent_status(self) -> frozenset[int]: ...
-    @property
-    def public(self) -> bool: ...
-    @property
-    def routes(self) -> tuple[str, ...]: ...
-    @property
-    def mirrors(self) -> Sequence[MirrorSpec]: ...
-
-    @property
-    def path(self) -> str: ...
 
 
 def origins_of(index: IndexSpec) -> frozenset[urls.Origin]:

@@ -82,6 +82,7 @@ class Scan:
         return bool(self.tags) and not (self.live or self.anchors or self.text or any(self.titles))
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """An element begins."""
         # Any number of tags can be made up, so those without a meaning here count as one.
         self.tags.add(tag if tag in _LIVE_TAGS else "")
         if tag == "a":
@@ -99,12 +100,14 @@ class Scan:
             self.base = attributes.get("href", "")
 
     def end(self, tag: str) -> None:
+        """An element ends."""
         if tag == "a":
             self._finish_anchor()
         elif tag == self._inside:
             self._inside = ""
 
     def data(self, text: str) -> None:
+        """Text, or a piece of it."""
         if self._anchor is not None:
             self._pieces.append(text)
         elif self._inside in ("title", "h1"):
@@ -113,11 +116,13 @@ class Scan:
             self.text = (self.text + text[:_TEXT_LIMIT]).lstrip()
 
     def comment(self, text: str) -> None:
+        """A comment."""
         match = _SERIAL.fullmatch(text)
         if match:
             self.serial = int(match[1])
 
     def close(self) -> None:
+        """The document ends."""
         self._finish_anchor()
 
     def _finish_anchor(self) -> None:

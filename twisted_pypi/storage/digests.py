@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterable
 
 from twisted_pypi.digests import Digests
+from twisted_pypi.storage.layout import Path
+from twisted_pypi.storage.rows import Stamp
+from twisted_pypi.storage.tree import Tree
 
 _CHUNK = 1 << 20
 
@@ -18,3 +21,13 @@ def digests_of(descriptor: int, algorithms: Iterable[str] = (), offset: int = 0,
         digests.update(data)
         offset += len(data)
     return digests
+
+
+def read_digests(tree: Tree, path: Path, algorithms: Iterable[str]) -> tuple[int, Stamp, Digests]:
+    """Open and read a file: its descriptor, its stamp from before the reading, its digests. Raises `OSError`."""
+    descriptor = tree.open_file(path)
+    try:
+        return descriptor, Stamp.of(descriptor), digests_of(descriptor, algorithms)
+    except OSError:
+        os.close(descriptor)
+        raise

@@ -15,7 +15,7 @@ from twisted_pypi.errors import Unavailable
 from twisted_pypi.lru import Lru
 from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.storage.catalogue import Catalogue
-from twisted_pypi.storage.digests import digests_of
+from twisted_pypi.storage.digests import read_digests
 from twisted_pypi.storage.engine import Engine, refuse_without_descriptors
 from twisted_pypi.storage.hot_bodies import HotBodies
 from twisted_pypi.storage.layout import Path, file_path
@@ -216,21 +216,15 @@ class DiskFiles:
     async def _read(self, entry: Entry, algorithms: Iterable[str]) -> tuple[int, Stamp, Digests] | None:
         """Descriptor, stamp and digests of a file; None when it can't be read, and is dropped if it isn't there."""
         try:
-            return await self.engine.workers.run(self._read_all, entry.key, tuple(algorithms))
+            return await self.engine.workers.run(
+                read_digests, self.engine.tree, file_path(entry.key), tuple(algorithms)
+            )
         except OSError as error:
             if error.errno in _NOT_THERE:
                 await self._drop(entry.key, str(error))
             else:  # too many open files, a failing disk: nothing against the file
                 self.engine.trouble(f"reading {entry.key}", error)
             return None
-
-    def _read_all(self, key: str, algorithms: tuple[str, ...]) -> tuple[int, Stamp, Digests]:
-        descriptor = self.engine.tree.open_file(file_path(key))
-        try:
-            return descriptor, Stamp.of(descriptor), digests_of(descriptor, algorithms)
-        except OSError:
-            os.close(descriptor)
-            raise
 
     async def _place(self, name: str, descriptor: int, file: StoredFile) -> None:
         """See `partial.Placer`."""

@@ -18,15 +18,8 @@ from twisted_pypi.storage.disk_facts import DiskFacts
 from twisted_pypi.storage.engine import Engine, refuse_without_descriptors
 from twisted_pypi.storage.layout import Path, page_path
 from twisted_pypi.storage.open_pages import OpenPages
-from twisted_pypi.storage.pagefile import (
-    DamagedPage,
-    WrittenPage,
-    check_body,
-    read_body,
-    read_page,
-    set_time,
-    write_page,
-)
+from twisted_pypi.storage.page_io import with_page, write_aside
+from twisted_pypi.storage.pagefile import DamagedPage, WrittenPage, check_body, read_body, set_time
 from twisted_pypi.storage.rendering import rendered
 from twisted_pypi.storage.rows import PAGE, Entry, Stamp, link_rows
 from twisted_pypi.storage.sources import FileSource
@@ -192,17 +185,7 @@ class DiskPages:
     def _write(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> tuple[str, Stamp, WrittenPage]:
         if not self.engine.free_for(0):
             raise OSError(errno.ENOSPC, "no space left above --min-free")
-        name, descriptor = self.engine.tree.create()
-        try:
-            written = write_page(descriptor, meta, document, bodies)
-            set_time(descriptor, meta.fetched_at)
-            os.fsync(descriptor)
-            return name, Stamp.of(descriptor), written
-        except BaseException:
-            self.engine.tree.discard(name)
-            raise
-        finally:
-            os.close(descriptor)
+        return write_aside(self.engine.tree, meta, document, bodies)
 
     async def _place(self, name: str, stamp: Stamp, meta: PageMeta, written: WrittenPage) -> StoredPage:
         path, now = page_path(meta.key), self.engine.clock.seconds()
@@ -253,7 +236,7 @@ class DiskPages:
         With `refuse` it raises `Unavailable` when no descriptor is left.
         """
         try:
-            return await self.engine.workers.run(self._read_file, key, then)
+            return await self.engine.workers.run(with_page, self.engine.tree, key, then)
         except DamagedPage as error:
             await self._drop(key, error)
         except OSError as error:
@@ -264,16 +247,6 @@ class DiskPages:
         except LookupError:
             pass
         return None
-
-    def _read_file(self, key: str, then: Callable[[int, StoredPage], T]) -> T:
-        descriptor = self.engine.tree.open_file(page_path(key))
-        try:
-            page = read_page(descriptor).page
-            if page.meta.key != key:
-                raise DamagedPage(f"it is the page of {page.meta.key}")
-            return then(descriptor, page)
-        finally:
-            os.close(descriptor)
 
     async def _delete(self, key: str) -> None:
         async with self._locks.hold(key):

@@ -1,29 +1,13 @@
-"""The contracts between the rooms, each documented once, here.
-
-Everything that is `async` may be cancelled: the waiter leaves, the work that others share goes on.
-"""
+"""What is kept: pages, files, and what was said of them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
-from twisted_pypi.answers import Asker, ByteSource, FileAnswer, PageAnswer, Seal
-from twisted_pypi.events import Event
-from twisted_pypi.model import Document, FetchRequest, FileLink, FileRoute, PageRoute, Route
+from twisted_pypi.answers import ByteSource, Seal
+from twisted_pypi.model import Document, FileLink
 from twisted_pypi.records import NamedLink, PageMeta, PartialOrigin, Representation, StoredFile, StoredPage
-
-T = TypeVar("T")
-
-Observer = Callable[[Event], None]
-"""Is told every event, in the reactor thread; must not block and must not raise."""
-
-
-class Workers(Protocol):
-    """Bounded threads for what would stall the reactor."""
-
-    def run(self, work: Callable[..., T], *args: object) -> Awaitable[T]:
-        """`work(*args)` in a thread; its result or exception. Cancelling stops the waiting, not the work."""
 
 
 class Reader(Protocol):
@@ -218,97 +202,3 @@ class Store(Protocol):
 
     def usage(self) -> tuple[int, int]:
         """(entries, bytes) stored now."""
-
-
-class FetchedBody(Protocol):
-    """An upstream body, read by one reader. It pauses the connection when it is not read."""
-
-    @property
-    def length(self) -> int | None:
-        """Content-Length, None when unknown."""
-
-    @property
-    def delimited(self) -> bool:
-        """After the end: whether HTTP itself marked the end (False: the connection was closed)."""
-
-    async def read(self) -> bytes:
-        """The next bytes, b"" at the end. Raises `UpstreamFailed` when it breaks or idles too long."""
-
-    def abandon(self) -> None:
-        """No more is wanted: the connection is closed unless all of it came. Idempotent."""
-
-
-class Fetched(Protocol):
-    """Upstream's answer, headers in; the caller must read the body to its end or abandon it."""
-
-    status: int
-    url: str
-    headers: Mapping[str, str]
-    """Lower-case names; of repeated headers the first value, `cache-status` joined with commas."""
-    body: FetchedBody
-    seconds: float
-    """From the request to the headers."""
-
-
-class Upstream(Protocol):
-    """Where answers come from. One `fetch` is one request of ours, redirects and the one retry included."""
-
-    async def fetch(self, request: FetchRequest) -> Fetched:
-        """The answer, whatever its status except 5xx and 429.
-
-        Raises `UpstreamFailed`, also for 5xx and 429, too many or forbidden redirects and forbidden addresses.
-        """
-
-    def is_down(self, url: str) -> bool:
-        """Whether the origin is known to be down (its breaker is open)."""
-
-    def may_probe(self, url: str) -> bool:
-        """Whether to look if an origin that is down is back. True once when that is due: the caller must fetch then."""
-
-    def refuse(self, fetched: Fetched) -> bool:
-        """Take note that this answer's body was broken or wrong; whether another place may have a better one."""
-
-
-class Pages(Protocol):
-    """Caching of pages, as `web` sees it."""
-
-    def ready(self, route: PageRoute, asker: Asker) -> PageAnswer | None:
-        """The answer if it is fresh and at hand in memory: the hit that never leaves the reactor turn."""
-
-    async def answer(self, route: PageRoute, asker: Asker) -> PageAnswer:
-        """The answer, within the client's budget of 12 s. Raises `CacheError` kinds."""
-
-    def ready_body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource | None:
-        """The body, if it can be had at once."""
-
-    async def body(self, answer: PageAnswer, representation: Representation) -> bytes | ByteSource:
-        """The body. Raises `LookupError` when the page was replaced meanwhile: ask for the answer again."""
-
-    async def renew(self, route: PageRoute, client: str) -> None:
-        """Read the page anew though it is fresh: what it said of a file is no longer right. Once in 10 s at most."""
-
-    async def withhold(self, route: PageRoute, index: str, key: str) -> None:
-        """The companion of the file with this key can't be had: the index's page is not to announce it any more."""
-
-
-class Files(Protocol):
-    """Caching of files, as `web` sees it."""
-
-    def ready(self, route: FileRoute, asker: Asker) -> FileAnswer | None:
-        """The answer if the file is stored and at hand: the hit that never leaves the reactor turn."""
-
-    async def answer(self, route: FileRoute, asker: Asker) -> FileAnswer:
-        """The file, at rest, growing or passing through. Raises `CacheError` kinds."""
-
-
-class Mount(Protocol):
-    """One ecosystem: what paths mean. Pure."""
-
-    def resolve(self, path: str) -> Route:
-        """The route of a raw (percent-encoded) path below the prefix, beginning with "/".
-
-        Raises `Absent`, `BadPath` or `Forbidden`.
-        """
-
-    def pages_of(self, name: str) -> tuple[PageRoute, ...]:
-        """The pages that a purge of `name` means. Raises `Absent` for what can't be a name here."""
