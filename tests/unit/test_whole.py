@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -528,11 +529,12 @@ class Listener:
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Whole:
+def whole(tmp_path: Path) -> Iterator[Whole]:
     whole = Whole(tmp_path)
     file = made("a", 1, 14_000)
     whole.index.catalogue.projects["a"] = Project("a", (file,), 1)
-    return whole
+    yield whole
+    whole.stop()
 
 
 def state_of(whole: Whole, path: str, **more: Any) -> tuple[int, str]:
@@ -571,6 +573,20 @@ def test_head_beside_a_transfer_tells_the_size_that_the_page_tells(whole: Whole)
     assert head.answer is not None
     assert head.answer["x-pypi-cache"] == "UPDATING"
     assert head.answer["content-length"] == str(len(file.data))
+
+
+def test_a_range_beside_a_transfer_is_not_told_a_size_that_the_page_contradicts(whole: Whole) -> None:
+    file = made("a", 2, 40_000)
+    whole.index.catalogue.projects["a"] = Project("a", (file,), 2)
+    whole.get("/simple/a/")
+    whole.index.fault = "announces too much"
+    whole.ask(file.path)
+    whole.advance(1)
+    part = whole.ask(file.path, Range="bytes=0-99")
+    whole.settle()
+    assert part.answer is not None
+    told = {name.lower() for name, _ in part.answer.headers}
+    assert (part.answer.status, told & {"content-length", "content-range"}) == (200, set())
 
 
 TestWhole = Machine.TestCase

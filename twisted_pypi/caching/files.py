@@ -21,6 +21,7 @@ from twisted_pypi.caching.knowledge import Ground, Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
+from twisted_pypi.caching.plausible import undisputed
 from twisted_pypi.caching.settling import settle
 from twisted_pypi.caching.supplying import Supplier
 from twisted_pypi.caching.transfers import Opened, Transfers
@@ -232,7 +233,7 @@ class CachedFiles:
                 return None
             raise
         part = relayed_part(fetched.headers.get("content-range", ""), asker.range) if fetched.status == 206 else None
-        if part is None or part[2] <= LARGE_FILE:
+        if part is None or part[2] <= LARGE_FILE or undisputed(part[2], known) is None:
             fetched.body.abandon()
             return None
         first, last, whole = part
@@ -275,7 +276,8 @@ class CachedFiles:
                 upstream_seconds=seconds,
                 parent=parent,
             )
-            return FileAnswer(opened.length, opened.sha256, joined, how)
+            length = joined.length if joined.finished else opened.length
+            return FileAnswer(length, opened.sha256, joined, how)
         if opened.transfer is not None and opened.transfer.unstored is None:
             # All its bytes are here, but it is no more growing and not yet recorded.
             await self.transfers.ended(route.key)
@@ -288,7 +290,7 @@ class CachedFiles:
             await settle(relay, self.clock)
         status = opened.fetched.status
         how = Provenance(CacheState.MISS, upstream_status=status, upstream_seconds=seconds, parent=parent)
-        return FileAnswer(relay.length, opened.sha256, relay, how)
+        return FileAnswer(undisputed(relay.length, known), opened.sha256, relay, how)
 
     async def _made(self, route: FileRoute, known: Known, asker: Asker, error: Absent | UpstreamFailed) -> FileAnswer:
         """What upstream announced but doesn't deliver, made from the file that it accompanies; else the failure.
