@@ -352,6 +352,17 @@ def test_an_answer_whose_second_has_passed_holds_nothing() -> None:
     assert parsed.count == before
 
 
+def test_no_page_is_held_that_was_replaced() -> None:
+    web = Web()
+    send(web, web.connect())
+    held = weakref.ref(web.pages.page())
+    web.pages.renew()
+    web.clock.advance(1)
+    send(web, web.connect(), GET.replace(b"\r\n\r\n", b"\r\nAccept: " + JSON.content_type.encode() + b"\r\n\r\n"))
+    gc.collect()
+    assert held() is None
+
+
 class TestFiles:
     def remembering(self, body: bytes) -> tuple[Web, Parsed]:
         web, parsed = remembering()
