@@ -583,6 +583,33 @@ class Plausibility(FilesCase):
         fetched.headers = {"content-type": "text/html"}
         self.assertEqual(self.body_of(self.ask_with(fetched, SHA256, size=len(BODY) + 1)), BODY)
 
+    def test_no_client_is_told_a_length_that_the_page_contradicts(self) -> None:
+        self.name(size=len(BODY))
+        asked = [self.ask(), self.ask(range="bytes=0-9")]
+        self.deliver(pieces(length=len(BODY) + 7))
+        asked.append(self.ask())
+        got = [self.successResultOf(each) for each in asked]
+        self.assertEqual([each.length for each in got], [None] * 3)
+        for each in got:
+            each.source.close()
+
+    def test_nor_in_a_body_that_is_not_stored(self) -> None:
+        self.name(size=len(BODY))
+        with patch.object(type(self.store.files), "begin", AsyncMock(return_value=None)):
+            for _ in range(2):
+                asked = self.ask()
+                self.deliver(pieces(length=len(BODY) + 7))
+                got = self.successResultOf(asked)
+                self.assertIsNone(got.length)
+                got.source.close()
+
+    def test_a_short_one_is_told_once_its_digest_agrees(self) -> None:
+        body = b"short" * 100
+        self.name(digest=hashlib.sha256(body).hexdigest(), size=len(body) + 1)
+        asked = self.ask()
+        self.deliver(pieces(body))
+        self.assertEqual(self.successResultOf(asked).length, len(body))
+
 
 class Undelimited(FilesCase):
     def fetch(self, delimited: bool) -> bool:
@@ -861,6 +888,13 @@ class Ranges(FilesCase):
         self.upstream.answer(self.partial(10, 19, self.large))
         self.deliver(pieces())
         self.assertEqual(self.body_of(asked), BODY)
+
+    def test_nor_is_a_part_of_another_size_than_the_page_tells(self) -> None:
+        self.name(size=self.large)
+        asked = self.ask(range="bytes=-100")
+        self.upstream.answer(self.partial(self.large - 93, self.large + 6, self.large + 7))
+        self.deliver(pieces())
+        self.assertIsNone(self.successResultOf(asked).part)
 
 
 class Publishing(FilesCase):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_pypi.events import BreakerChanged, Event
-from twisted_pypi.fetching.breaker import LONGEST_PAUSE, Breaker, Breakers
+from twisted_pypi.fetching.breaker import LONGEST_PAUSE, MOST, Breaker, Breakers
 
 ORIGIN = "https://files.example"
 
@@ -68,6 +68,20 @@ def test_success_closes_and_is_told_once() -> None:
     breakers.succeeded(ORIGIN)
     assert not breakers.is_down(ORIGIN)
     assert events == [BreakerChanged(ORIGIN, True), BreakerChanged(ORIGIN, False)]
+
+
+def test_of_too_many_the_one_that_failed_least_lately_is_forgotten() -> None:
+    events: list[Event] = []
+    breakers = Breakers(events.append)
+    for origin in ("forgotten", ORIGIN):
+        for _ in range(3):
+            breakers.failed(origin, 0.0)
+    for number in range(2 * MOST):
+        breakers.failed(number, 1.0)
+        breakers.failed(ORIGIN, 1.0)
+    assert breakers.is_down(ORIGIN)
+    assert not breakers.is_down("forgotten")
+    assert events[2:] == [BreakerChanged("forgotten", False)]
 
 
 def test_success_between_failures_starts_the_count_again() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from ipaddress import ip_network
+from unittest.mock import Mock
 
 import pytest
 from attrs import evolve
@@ -327,6 +330,37 @@ def test_the_idle_time_begins_anew() -> None:
     assert not transport.disconnecting
     web.clock.advance(KEEP_ALIVE + 1)
     assert transport.disconnecting
+
+
+def test_an_answer_whose_second_has_passed_holds_nothing() -> None:
+    web, parsed = remembering()
+    web.mount.routes["/old.whl"] = web.mount.routes["/new.whl"] = FILE
+    held = []
+    for path in (b"/old.whl", b"/new.whl"):
+        still = Mock(return_value=True)
+        held.append(weakref.ref(still))
+        web.files.hot = FileAnswer(5, "ab" * 32, b"wheel", HIT, still=still)
+        head = FILE_GET.replace(b"/packages/a.whl", path)
+        answer = send(web, warmed(web, head), head)
+        web.clock.advance(1)
+    del still
+    web.files.hot = FileAnswer(5, "ab" * 32, b"wheel", HIT, still=lambda: True)
+    gc.collect()
+    assert [ref() is None for ref in held] == [True, False]
+    before = parsed.count
+    assert parse(send(web, web.connect(), head)).body == parse(answer).body == b"wheel"
+    assert parsed.count == before
+
+
+def test_no_page_is_held_that_was_replaced() -> None:
+    web = Web()
+    send(web, web.connect())
+    held = weakref.ref(web.pages.page())
+    web.pages.renew()
+    web.clock.advance(1)
+    send(web, web.connect(), GET.replace(b"\r\n\r\n", b"\r\nAccept: " + JSON.content_type.encode() + b"\r\n\r\n"))
+    gc.collect()
+    assert held() is None
 
 
 class TestFiles:

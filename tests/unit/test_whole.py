@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ NAMES = ("a", "b")
 SIZES = (0, 2_000, 14_000, 40_000)
 BUDGET = 12.0
 NEGATIVE = 60.0
+INSISTING = 10.0
+"""Seconds after which `no-cache` is heeded again."""
 SLACK = 60.0
 """Seconds that a page may have been on its way to us, slowly, when it was found fresh."""
 
@@ -273,17 +276,37 @@ class Machine(RuleBasedStateMachine):
         self.whole.index.fault, self.whole.index.place = fault, place
         self._trouble()
 
-    @rule(name=names, version=versions, edition=st.integers(3, 9), fault=st.sampled_from(sorted(FAULTS)))
-    def fail_a_download(self, name: str, version: int, edition: int, fault: str) -> None:
-        """A new file is listed, and the first who wants it meets a fault."""
+    @rule(
+        name=names,
+        version=versions,
+        size=st.sampled_from((14_000, 40_000)),
+        edition=st.integers(3, 9),
+        fault=st.sampled_from(sorted(FAULTS)),
+    )
+    def fail_a_download(self, name: str, version: int, size: int, edition: int, fault: str) -> None:
+        """A new file is listed, and the first who wants it meets a fault; another wants a piece meanwhile."""
         self.recover()
-        self.release(name, version, 14_000, edition)
+        self.release(name, version, size, edition)
         self._ask(f"/simple/{name}/", Accept=JSON_TYPE, Cache_Control="no-cache")
         self.fail(fault, "/packages/")
         if made(name, version, 0).path in self.world.seen:
             self._ask(made(name, version, 0).path)
+            self._ask(made(name, version, 0).path, Range="bytes=0-99")
         self._advance(1)
         self.recover()
+
+    @rule(name=names, version=versions, edition=st.integers(10, 19), later=st.sampled_from((61.0, 61.0, 5.0)))
+    def withdraw_what_is_fresh(self, name: str, version: int, edition: int, later: float) -> None:
+        """A project goes whose page was just read, one client insists on that page, and the next doesn't."""
+        page = f"/simple/{name}/"
+        self.recover()
+        self.release(name, version, 2_000, edition)
+        self._ask(page, Accept=JSON_TYPE, Cache_Control="no-cache")
+        self.withdraw(name)
+        self._advance(INSISTING)
+        self._ask(page, Accept=JSON_TYPE, Cache_Control="no-cache")
+        self._advance(later)
+        self._ask(page, Accept=JSON_TYPE)
 
     @rule()
     def recover(self) -> None:
@@ -528,11 +551,12 @@ class Listener:
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Whole:
+def whole(tmp_path: Path) -> Iterator[Whole]:
     whole = Whole(tmp_path)
     file = made("a", 1, 14_000)
     whole.index.catalogue.projects["a"] = Project("a", (file,), 1)
-    return whole
+    yield whole
+    whole.stop()
 
 
 def state_of(whole: Whole, path: str, **more: Any) -> tuple[int, str]:
@@ -571,6 +595,20 @@ def test_head_beside_a_transfer_tells_the_size_that_the_page_tells(whole: Whole)
     assert head.answer is not None
     assert head.answer["x-pypi-cache"] == "UPDATING"
     assert head.answer["content-length"] == str(len(file.data))
+
+
+def test_a_range_beside_a_transfer_is_not_told_a_size_that_the_page_contradicts(whole: Whole) -> None:
+    file = made("a", 2, 40_000)
+    whole.index.catalogue.projects["a"] = Project("a", (file,), 2)
+    whole.get("/simple/a/")
+    whole.index.fault = "announces too much"
+    whole.ask(file.path)
+    whole.advance(1)
+    part = whole.ask(file.path, Range="bytes=0-99")
+    whole.settle()
+    assert part.answer is not None
+    told = {name.lower() for name, _ in part.answer.headers}
+    assert (part.answer.status, told & {"content-length", "content-range"}) == (200, set())
 
 
 TestWhole = Machine.TestCase

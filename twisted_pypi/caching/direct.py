@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted_pypi.answers import Asker, CacheState, FileAnswer, Provenance
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
+from twisted_pypi.caching.plausible import undisputed
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.errors import UpstreamFailed
 
@@ -47,7 +48,7 @@ class Direct:
                 return None
             raise
         part = relayed_part(fetched.headers.get("content-range", ""), asker.range) if fetched.status == 206 else None
-        if part is None or part[2] <= LARGE_FILE:
+        if part is None or part[2] <= LARGE_FILE or undisputed(part[2], known) is None:
             fetched.body.abandon()
             return None
         first, last, whole = part

@@ -21,6 +21,7 @@ from twisted_pypi.caching.direct import Direct
 from twisted_pypi.caching.knowledge import Ground, Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.pages import BUDGET
+from twisted_pypi.caching.plausible import undisputed
 from twisted_pypi.caching.settling import settle
 from twisted_pypi.caching.supplying import Supplier
 from twisted_pypi.caching.transfers import Opened, Transfers
@@ -236,7 +237,8 @@ class CachedFiles:
                 upstream_seconds=seconds,
                 parent=parent,
             )
-            return FileAnswer(opened.length, opened.sha256, joined, how)
+            length = joined.length if joined.finished else opened.length
+            return FileAnswer(length, opened.sha256, joined, how)
         if opened.transfer is not None and opened.transfer.unstored is None:
             # All its bytes are here, but it is no more growing and not yet recorded.
             await self.transfers.ended(route.key)
@@ -249,7 +251,7 @@ class CachedFiles:
             await settle(relay, self.clock)
         status = opened.fetched.status
         how = Provenance(CacheState.MISS, upstream_status=status, upstream_seconds=seconds, parent=parent)
-        return FileAnswer(relay.length, opened.sha256, relay, how)
+        return FileAnswer(undisputed(relay.length, known), opened.sha256, relay, how)
 
     async def _made(self, route: FileRoute, known: Known, asker: Asker, error: Absent | UpstreamFailed) -> FileAnswer:
         """What upstream announced but doesn't deliver, made from the file that it accompanies; else the failure.

@@ -24,6 +24,14 @@ def contradiction(fetched: Fetched, known: Known, method: str) -> tuple[str, str
     return ("type", "a file", kind) if kind in _PAGES else None
 
 
+def undisputed(length: int | None, known: Known) -> int | None:
+    """The length that clients may be told, of the one that upstream tells.
+
+    None where the page tells another: only the digest, at the end, shows which of them is wrong.
+    """
+    return None if known.size is not None and length != known.size else length
+
+
 def may_be_cut(known: Known, length: int | None, delimited: bool, result: TransferResult) -> bool:
     """Whether the end of the connection alone ended the body (RFC 9112, 6.3): such a file is passed on, not stored."""
     return not (result.verified or length is not None or known.size == result.size or delimited)

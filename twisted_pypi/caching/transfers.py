@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted_pypi.answers import ByteSource
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.caching.passing import arrives
-from twisted_pypi.caching.plausible import contradiction, may_be_cut
+from twisted_pypi.caching.plausible import contradiction, may_be_cut, undisputed
 from twisted_pypi.errors import Absent, UpstreamFailed
 from twisted_pypi.events import FetchFailed, StoreTrouble, TransferEnded, TransferStarted
 from twisted_pypi.fetching.integrity import WrongBody, refuse, verifiable
@@ -45,7 +45,7 @@ class Opened:
     """A body on its way: growing on disk for all (`transfer`), or passing through for the one who claims it."""
 
     fetched: Fetched
-    length: int | None
+    length: int | None  # as far as clients may be told
     sha256: str
     transfer: Transfer | None = None
     _relay: ByteSource | None = None
@@ -153,7 +153,7 @@ class Transfers:
             raise
         if into is not None:
             return self._begin(route, known, client, fetched, into)
-        opened = Opened(fetched, length, known.sha256, relay=self.relay(fetched, known, client))
+        opened = Opened(fetched, undisputed(length, known), known.sha256, relay=self.relay(fetched, known, client))
         self.clock.callLater(UNCLAIMED, opened.give_up)
         return opened
 
@@ -189,7 +189,7 @@ class Transfers:
         body = self._resuming(fetched, known, client, into.hexdigest, into.size)
         length = known.size if body.whole is None and not verifiable(known.hashes) else body.whole
         transfer = Transfer(body, into, known.hashes, length, self.observer, body.url, self.clock)
-        opened = Opened(fetched, body.whole, known.sha256, transfer)
+        opened = Opened(fetched, undisputed(body.whole, known), known.sha256, transfer)
         self._running[route.key] = opened
         self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer))
         return opened

@@ -17,6 +17,7 @@ from twisted_pypi.interfaces import Observer
 
 THRESHOLD = 3
 LONGEST_PAUSE = 30.0
+MOST = 1024
 
 
 @define
@@ -62,7 +63,11 @@ class Breaker:
 
 @define(eq=False)
 class Breakers:
-    """Those of all origins. An origin that is well costs nothing. Of a `replaceable` one a single failure is enough."""
+    """Those of all origins. An origin that is well costs nothing. Of a `replaceable` one a single failure is enough.
+
+    A page may name any number of origins that are down: of more than `MOST`, the one whose last failure is the oldest
+    is forgotten.
+    """
 
     _observer: Observer
     replaceable: Collection[Hashable] = ()
@@ -80,7 +85,11 @@ class Breakers:
 
     def failed(self, origin: Hashable, now: float) -> None:
         """The origin could not be reached, or answered 5xx."""
-        if self._breakers.setdefault(origin, Breaker(1 if origin in self.replaceable else THRESHOLD)).failed(now):
+        breaker = self._breakers.pop(origin, None) or Breaker(1 if origin in self.replaceable else THRESHOLD)
+        if len(self._breakers) >= MOST:
+            self.succeeded(next(iter(self._breakers)))
+        self._breakers[origin] = breaker
+        if breaker.failed(now):
             self._observer(BreakerChanged(str(origin), True))
 
     def succeeded(self, origin: Hashable) -> None:

@@ -5,6 +5,7 @@ Laws:
   one whole request: there is no second parser, and whatever is odd about a request never gets here;
 - it is good within the second in which it was made (`Date`, `max-age`, `ttl`) and while `Reply.still` says so; after
   that the ordinary path makes it anew, from the request as it was parsed then;
+- nothing holds the page or file of an answer much longer than that: what was asked stays, what was answered doesn't;
 - what differs from one connection to the next is decided once for each (`client_of`), or keeps it out of here.
 """
 
@@ -37,8 +38,10 @@ _MOST_ONCE = 16384
 
 Pieces = tuple[bytes, ...]
 
+_NO_MORE = Still(lambda: False, lambda: None)
 
-@frozen(eq=False)
+
+@define(eq=False)
 class _Hot:
     """One answer, good for `second`. `served` is what is reported of it, by client."""
 
@@ -47,6 +50,14 @@ class _Hot:
     still: Still
     pieces: Pieces
     served: dict[str, Served]
+    weight: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.weight = _OVERHEAD + sum(map(len, self.pieces))
+
+    def cool(self) -> None:
+        """Its second has passed: let go of what it was made of. The weight stays, for it will be made anew."""
+        self.still, self.pieces = _NO_MORE, ()
 
 
 @frozen
@@ -64,7 +75,7 @@ class Lasting:
 
 
 def _weight(hot: _Hot) -> int:
-    return _OVERHEAD + sum(map(len, hot.pieces))
+    return hot.weight
 
 
 @define(eq=False)
@@ -81,6 +92,9 @@ class Memo:
     trusted_proxy: Networks = ()
     _hot: Lru[bytes, _Hot] = field(factory=lambda: Lru(LIMIT, _weight), init=False)
     _once: set[int] = field(factory=set, init=False)
+    _second: int = field(default=0, init=False)
+    _made: set[bytes] = field(factory=set, init=False)
+    """The heads to which answers were made in `_second`."""
 
     def client_of(self, peer: str) -> str | None:
         """Who is at the other end, as events name it; None for one whose requests have to be looked at each time."""
@@ -129,8 +143,19 @@ class Memo:
         top = response_head(reply.status, reason_of(reply), reply.lines, second)
         pieces = (top, body) if len(body) > _JOINED else (top + body,)
         hot = _Hot(ask, second, reply.still, pieces, served)
+        if second != self._second:
+            self._cool()
+            self._second = second
+        self._made.add(head)
         self._hot.put(head, hot)
         return hot
+
+    def _cool(self) -> None:
+        for head in self._made:
+            hot = self._hot.peek(head)
+            if hot is not None:
+                hot.cool()
+        self._made.clear()
 
     def _made_anew(self, head: bytes, hot: _Hot) -> _Hot | None:
         try:

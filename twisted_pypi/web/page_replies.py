@@ -52,18 +52,20 @@ class _Choice:
 class _Heads:
     """Ready-made validator lines of fresh pages, good for the second in which they were made."""
 
-    _made: dict[tuple[str, str, str], tuple[int, StoredPage, bytes]] = field(factory=dict)
+    _second: int = 0
+    _made: dict[tuple[str, str, str], tuple[StoredPage, bytes]] = field(factory=dict)
 
     def lines(self, choice: _Choice, second: int) -> bytes:
         """The lines for a hit in this second."""
         key = (choice.route.key, choice.form.content_type, choice.representation.encoding)
-        made = self._made.get(key)
-        if made is not None and made[0] == second and made[1] is choice.answer.page:
-            return made[2]
-        lines = _validator_lines(choice.answer, choice.etag, "public")
-        if len(self._made) >= _MAX_HEADS:
+        if second != self._second or len(self._made) >= _MAX_HEADS:  # no page is held here for longer
             self._made.clear()
-        self._made[key] = (second, choice.answer.page, lines)
+            self._second = second
+        made = self._made.get(key)
+        if made is not None and made[0] is choice.answer.page:
+            return made[1]
+        lines = _validator_lines(choice.answer, choice.etag, "public")
+        self._made[key] = (choice.answer.page, lines)
         return lines
 
 
