@@ -190,7 +190,8 @@ def test_all_is_tidied_up_after_processes_that_had_to_be_killed(tmp_path) -> Non
     clock.advance(settings().grace + OVERTIME)
     assert clock.children[0].signals == ["KILL"]
     clock.children[0].end(None, signal.SIGKILL)
-    assert stopping.called and not isinstance(stopping.result, Failure)
+    assert stopping.called
+    assert not isinstance(stopping.result, Failure)
     assert not os.path.exists(supervisor._directory)
 
 
