@@ -549,6 +549,26 @@ class Owners(PagesCase):
         self.failureResultOf(asked, Unavailable)
         self.assertEqual([request.index for request in self.upstream.requests], ["extra"])
 
+    def test_who_reads_the_owner_during_a_purge_does_not_keep_it(self) -> None:
+        self.cached(b"from extra")
+        self.pages._owners._known.clear()
+        looking, forgetting = Deferred(), Deferred()
+        with (
+            patch.object(type(self.store.facts), "owner", Mock(side_effect=[looking])),
+            patch.object(type(self.store.facts), "forget_owner", Mock(side_effect=[forgetting])),
+        ):
+            before = self.ask()
+            purging = Deferred.fromCoroutine(self.pages.expire(self.route))
+        looking.callback("extra")
+        self.successResultOf(before)
+        forgetting.callback(None)
+        self.successResultOf(purging)
+        self.store.facts._owners.clear()
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.upstream.answer(answer(200, b"from main"))
+        self.assert_answer(asked, CacheState.EXPIRED, b"from main")
+
     def test_a_purge_lets_the_indexes_be_asked_anew(self) -> None:
         self.cached(b"from extra")
         self.successResultOf(Deferred.fromCoroutine(self.pages.expire(self.route)))
