@@ -126,7 +126,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     looking = pool(1, "directories")
     wall = WallClock(reactor)
     metrics, access_log = Metrics(), _access_log(wall, settings)
-    log = EventLog(_log_level(settings), seconds=reactor.seconds)
+    log = EventLog(_log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, wall, observer, _limits(settings))

@@ -23,8 +23,8 @@ class IndexRules:
     """One index, as fetching knows it. `origins` are its configured origins; that of `url` always belongs to them.
 
     `tls` is for connections to those; None is the common one. `absent_status` says that something is lacking there.
-    `proxies` lead to these and to whatever else is asked on the index's behalf. `index` is whose place it is: its own, if
-    it is no mirror.
+    `proxies` lead to these and to whatever else is asked on the index's behalf. `index` is whose place it is: its own,
+    if it is no mirror.
     """
 
     name: str
