@@ -221,6 +221,19 @@ def test_but_not_for_ever(daemon: Daemon) -> None:
     assert b"Content-Length: %d" % len(body) in head
 
 
+def test_no_more_wait_than_there_may_be_connections(daemon: Daemon) -> None:
+    daemon.worker.admission.total = 2
+    clients = []
+    for _ in range(3):
+        clients.append(daemon.client())
+        clients[-1].send(HEAD)
+        daemon.turn()
+    assert clients[2].take_to_end().startswith(b"HTTP/1.1 503 ")
+    daemon.join()
+    daemon.turn()
+    assert [client.take_until(1)[:12] for client in clients[:2]] == [b"HTTP/1.1 200"] * 2
+
+
 def test_what_an_owner_that_died_had_not_taken_goes_to_the_next(joined: Daemon) -> None:
     client = joined.client()
     client.send(HEAD)

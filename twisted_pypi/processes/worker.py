@@ -104,6 +104,9 @@ class Worker:
             self.report()  # so that what is known of a client comes in its order
             self._link.give(connection, data)
             return
+        if len(self._waiting) >= self.admission.total:
+            _turn_away(connection)
+            return
         self._count += 1
         number = self._count
         timer = self.reactor.callLater(PATIENCE, self._refuse, number)
@@ -111,10 +114,7 @@ class Worker:
 
     def _refuse(self, number: int) -> None:
         (connection, _), _ = self._waiting.pop(number)
-        with suppress(OSError):
-            connection.send(_NO_OWNER)
-            connection.shutdown(socket.SHUT_WR)
-        connection.close()
+        _turn_away(connection)
         self._tell_empty()
 
     # -- the owner -----------------------------------------------------------------------------------------------
@@ -213,6 +213,13 @@ class Worker:
             done = self._empty.pop()
             if not done.called:
                 done.callback(None)
+
+
+def _turn_away(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.send(_NO_OWNER)
+        connection.shutdown(socket.SHUT_WR)
+    connection.close()
 
 
 class _Connector(ClientFactory):
