@@ -220,7 +220,11 @@ class _Ground:
         settings, seconds = self.settings, self.wall.seconds
         upstream, store, scratch = self.upstream, self.store.pages, _scratch(settings)
         edits = (Withheld(self.store.facts, seconds), self.supplied)
-        refresher = Refresher(upstream, store, self.parsing, self.observer, seconds, scratch, *edits)
+
+        def steady() -> float:  # asked for each time: `make_steady` replaces the reactor's clock later
+            return float(self.reactor.seconds())
+
+        refresher = Refresher(upstream, store, self.parsing, self.observer, seconds, scratch, *edits, steady)
         return CachedPages(
             self.store,
             self.upstream,

@@ -277,6 +277,18 @@ class Freshness(PagesCase):
         self.upstream.answer(answer(200, b"one"))
         self.assert_answer(asked, CacheState.MISS, b"one")
 
+    def test_a_day_that_is_set_meanwhile_makes_no_body_slow(self) -> None:
+        days = [0]
+        self.pages.refresher.now = lambda: self.clock.seconds() + 86400 * len(days)
+        coming = answer(200)
+        coming.body = body = ControlledBody()
+        asked = self.ask()
+        self.upstream.answer(coming)
+        days.append(1)
+        body.send(b"one")
+        body.end()
+        self.assert_answer(asked, CacheState.MISS, b"one")
+
     def test_when_upstream_is_down_the_copy_is_served_at_once(self) -> None:
         self.cached(b"one")
         self.clock.advance(TTL)
