@@ -86,7 +86,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     looking = pool(1, "directories")
     wall = WallClock(reactor)
     metrics, access_log = Metrics(), _access_log(wall, settings)
-    log = EventLog(log_level(settings), seconds=reactor.seconds)
+    log = EventLog(log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, wall, observer, store_limits(settings))
@@ -193,7 +193,11 @@ class _Ground:
         settings, seconds = self.settings, self.wall.seconds
         upstream, store, scratch = self.upstream, self.store.pages, _scratch(settings)
         edits = (Withheld(self.store.facts, seconds), self.supplied)
-        refresher = Refresher(upstream, store, self.parsing, self.observer, seconds, scratch, *edits)
+
+        def steady() -> float:  # asked for each time: `make_steady` replaces the reactor's clock later
+            return float(self.reactor.seconds())
+
+        refresher = Refresher(upstream, store, self.parsing, self.observer, seconds, scratch, *edits, steady)
         return CachedPages(
             self.store,
             self.upstream,

@@ -30,6 +30,11 @@ def after(field: str, work: Callable[[], None]) -> None:
     context.run(work)
 
 
+def passed() -> bool:
+    """Whether what is being done has come through other caches."""
+    return bool(_passed.get())
+
+
 def refuse_loop(identity: str) -> None:
     """Raises `Looped` when the request at hand has come through the daemon with this identity, or through too many."""
     passed = _passed.get()

@@ -30,6 +30,7 @@ def rules_of(index: Index, tls: Mapping[TlsIdentity, TlsPolicy], environment: Pr
             mirror.credential,
             absent_status=index.absent_status,
             proxies=proxies,
+            index=index.name,
         )
 
 

@@ -216,6 +216,11 @@ def test_reload_is_for_the_owner_and_voids_what_was_lent(upstream: Upstream, sta
     wait_for("the clients are refused", lambda: repeat(daemon, 1) == {b"403"})
     assert repeat(daemon, PER_CONNECTION) == {b"403"}
     assert processes(daemon).keys() == before
+    # What is in force then is so for the owner that takes a dead one's place, too.
+    first = owner(daemon)
+    os.kill(first, signal.SIGKILL)
+    wait_for("another owner", lambda: is_gone(first) and repeat(daemon, 1) == {b"403"} and owner(daemon) != first)
+    assert repeat(daemon, PER_CONNECTION) == {b"403"}
 
 
 def test_the_end_waits_for_a_download_and_leaves_nothing(upstream: Upstream, start: Start, tmp_path: Path) -> None:

@@ -277,6 +277,18 @@ class Freshness(PagesCase):
         self.upstream.answer(answer(200, b"one"))
         self.assert_answer(asked, CacheState.MISS, b"one")
 
+    def test_a_day_that_is_set_meanwhile_makes_no_body_slow(self) -> None:
+        days = [0]
+        self.pages.refresher.now = lambda: self.clock.seconds() + 86400 * len(days)
+        coming = answer(200)
+        coming.body = body = ControlledBody()
+        asked = self.ask()
+        self.upstream.answer(coming)
+        days.append(1)
+        body.send(b"one")
+        body.end()
+        self.assert_answer(asked, CacheState.MISS, b"one")
+
     def test_when_upstream_is_down_the_copy_is_served_at_once(self) -> None:
         self.cached(b"one")
         self.clock.advance(TTL)
@@ -548,6 +560,26 @@ class Owners(PagesCase):
         self.upstream.fail()
         self.failureResultOf(asked, Unavailable)
         self.assertEqual([request.index for request in self.upstream.requests], ["extra"])
+
+    def test_who_reads_the_owner_during_a_purge_does_not_keep_it(self) -> None:
+        self.cached(b"from extra")
+        self.pages._owners._known.clear()
+        looking, forgetting = Deferred(), Deferred()
+        with (
+            patch.object(type(self.store.facts), "owner", Mock(side_effect=[looking])),
+            patch.object(type(self.store.facts), "forget_owner", Mock(side_effect=[forgetting])),
+        ):
+            before = self.ask()
+            purging = Deferred.fromCoroutine(self.pages.expire(self.route))
+        looking.callback("extra")
+        self.successResultOf(before)
+        forgetting.callback(None)
+        self.successResultOf(purging)
+        self.store.facts._owners.clear()
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.upstream.answer(answer(200, b"from main"))
+        self.assert_answer(asked, CacheState.EXPIRED, b"from main")
 
     def test_a_purge_lets_the_indexes_be_asked_anew(self) -> None:
         self.cached(b"from extra")

@@ -236,6 +236,16 @@ class Learning(SupplyCase):
         meta = self.successResultOf(asked).page.meta
         self.assertEqual(meta.supplied, ((URL, self.digest),))
 
+    def test_the_page_is_dated_with_the_time_of_day_which_may_have_been_set(self) -> None:
+        pages = self.files.knowledge.pages
+        pages.now = pages.refresher.now = self.supplied.now = lambda: self.clock.seconds() - 86400
+        asked = Deferred.fromCoroutine(pages.answer(self.route.pages, Asker()))
+        self.upstream.answer(answer(200, b"page", etag='"1"'))
+        self.successResultOf(asked)
+        assert pages.ready(self.route.pages, Asker()) is not None
+        self.install()
+        assert pages.ready(self.route.pages, Asker()) is None
+
     def with_companions(self, document, digests):
         return evolve(document, text=document.text + b" with " + digests[URL].encode())
 

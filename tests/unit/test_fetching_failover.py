@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_pypi.errors import UpstreamFailed
+from twisted_pypi.errors import LedAway, UpstreamFailed
 from twisted_pypi.fetching.failover import FIRST_BYTE, RESTING, MirroredUpstream, Place, Places
 from twisted_pypi.fetching.leaving import LeavingBody
 from twisted_pypi.interfaces import Fetched
@@ -69,6 +69,19 @@ class OrderTests(FailoverTestCase):
         request = self.origins.answer(answer(200, etag='"a"'))
         assert (request.url, request.index, request.patience) == (A + PAGE, "main", FIRST_BYTE)
         assert self.successResultOf(fetching).headers["etag"] == '"a"'
+
+    def test_a_first_place_that_sends_to_another_index_says_that_it_lacks_the_project(self) -> None:
+        fetching = self.fetch()
+        self.origins.fail_with(LedAway("redirects away", A + PAGE, 302, other="extra"))
+        assert cast(LedAway, self.failed(fetching)).other == "extra"
+        assert not self.origins.waiting
+
+    def test_a_mirror_that_does_is_asked_no_more_and_says_nothing_of_it(self) -> None:
+        fetching = self.fetch()
+        self.origins.fail()
+        self.origins.fail_with(LedAway("redirects away", B + PAGE, 302, other="extra"))
+        self.origins.fail()
+        assert not isinstance(self.failed(fetching), LedAway)
 
     def test_who_fails_is_left_for_the_next_with_its_own_rules(self) -> None:
         fetching = self.fetch()

@@ -111,6 +111,20 @@ def test_one_index_below_another() -> None:
     assert nested.away("all", "https://h.example/one/x/") is None
 
 
+def test_another_place_of_an_index_is_its_own() -> None:
+    places = OriginPolicy(
+        {
+            "inside": IndexRules("inside", "https://a.example/simple/"),
+            "inside at b": IndexRules("inside at b", "https://b.example/simple/", index="inside"),
+            "main": IndexRules("main", "https://main.example/simple/"),
+        }
+    )
+    assert places.away("inside", "https://b.example/simple/x/") is None
+    assert places.away("inside at b", "https://a.example/simple/x/") is None
+    assert places.away("main", "https://b.example/simple/x/") == "inside at b"
+    assert places.away("inside at b", "https://main.example/simple/x/") == "main"
+
+
 def test_rules_show_no_secret() -> None:
     assert "hunter2" not in repr(policy())
 

@@ -85,3 +85,11 @@ def test_the_proxy_of_the_index_is(laptop: Settings) -> None:
 def test_every_place_has_its_rules(laptop: Settings) -> None:
     named = {place.rules for places in places_of(laptop).values() for place in places.places}
     assert named == set(rules(laptop))
+
+
+def test_the_places_of_an_index_know_whose_they_are(laptop: Settings) -> None:
+    assert {name: found.index for name, found in rules(laptop).items() if found.index != name} == {
+        "inside at https://spare.example/simple/": "inside",
+        f"office at {PUBLIC_INDEX}": "office",
+        "office at https://third.example/simple/": "office",
+    }

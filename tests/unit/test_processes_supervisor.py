@@ -22,7 +22,7 @@ from twisted_pypi.preflight import check_shareable
 from twisted_pypi.processes.child_log import LogLines
 from twisted_pypi.processes.jobs import END, RELOAD, Job, packed, receive
 from twisted_pypi.processes.sockets import Sockets
-from twisted_pypi.processes.supervisor import LATE, SETTLED, SOON, Running
+from twisted_pypi.processes.supervisor import AHEAD, LATE, OVERTIME, SETTLED, SOON, Running, Supervisor
 from twisted_pypi.settings import Loaded
 from unit.test_config import settings
 
@@ -38,9 +38,10 @@ class Child:
     told: bytes = b""
     signals: list[str] = field(factory=list)
     gone: bool = False
+    pipes: dict[int, object] = field(factory=lambda: {0: None})
 
     def writeToChild(self, descriptor: int, data: bytes) -> None:  # noqa: N802
-        assert descriptor == 0
+        assert self.pipes[descriptor] is None  # as Twisted's, which forgets a pipe that has ended
         self.told += data
 
     def signalProcess(self, name: str) -> None:  # noqa: N802
@@ -152,6 +153,46 @@ def test_one_that_waits_to_be_started_again_is_ended_at_once(watched: Watched) -
     assert len(watched.reactor.children) == 1
     watched.running.order(RELOAD)  # nobody hears it
     watched.running.kill()
+
+
+def test_one_that_takes_its_place_has_the_settings_in_force_by_then(watched: Watched) -> None:
+    watched.running.order(RELOAD)
+    for _ in range(2):
+        watched.child.end(None, signal.SIGKILL)
+        watched.reactor.advance(1)
+        assert watched.child.orders == RELOAD
+
+
+def test_settings_that_change_while_there_is_none(watched: Watched) -> None:
+    watched.child.end(None, signal.SIGKILL)
+    watched.running.order(RELOAD)
+    watched.reactor.advance(1)
+    assert watched.child.orders == RELOAD
+
+
+def test_one_whose_pipe_has_ended_already(watched: Watched) -> None:
+    watched.child.pipes.clear()
+    done = watched.running.end()
+    watched.child.end(None, signal.SIGKILL)
+    assert done.called
+
+
+def test_all_is_tidied_up_after_processes_that_had_to_be_killed(tmp_path) -> None:
+    clock = Reactor()
+    supervisor = Supervisor(clock, Loaded(settings()), lambda: Loaded(settings()))
+    supervisor._owner = Running("owner", clock, JOB, ())
+    supervisor._directory = str(tmp_path / "inner")
+    os.mkdir(supervisor._directory)
+    supervisor._owner.start()
+    stopping = supervisor.stopService()
+    clock.advance(AHEAD)
+    assert clock.children[0].orders == END
+    clock.advance(settings().grace + OVERTIME)
+    assert clock.children[0].signals == ["KILL"]
+    clock.children[0].end(None, signal.SIGKILL)
+    assert stopping.called
+    assert not isinstance(stopping.result, Failure)
+    assert not os.path.exists(supervisor._directory)
 
 
 def test_a_job_there_and_back(tmp_path) -> None:

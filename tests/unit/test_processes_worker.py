@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
 from twisted_pypi.answers import PageAnswer, Seal, Still
-from twisted_pypi.events import Served
+from twisted_pypi.events import Served, TurnedAway
 from twisted_pypi.processes.owner import House
 from twisted_pypi.processes.worker import PATIENCE, REPORT, Worker
 from twisted_pypi.web.patience import UNREAD_TIMEOUT
@@ -221,6 +221,19 @@ def test_but_not_for_ever(daemon: Daemon) -> None:
     assert b"Content-Length: %d" % len(body) in head
 
 
+def test_no_more_wait_than_there_may_be_connections(daemon: Daemon) -> None:
+    daemon.worker.admission.total = 2
+    clients = []
+    for _ in range(3):
+        clients.append(daemon.client())
+        clients[-1].send(HEAD)
+        daemon.turn()
+    assert clients[2].take_to_end().startswith(b"HTTP/1.1 503 ")
+    daemon.join()
+    daemon.turn()
+    assert [client.take_until(1)[:12] for client in clients[:2]] == [b"HTTP/1.1 200"] * 2
+
+
 def test_what_an_owner_that_died_had_not_taken_goes_to_the_next(joined: Daemon) -> None:
     client = joined.client()
     client.send(HEAD)
@@ -303,3 +316,25 @@ def test_the_end_closes_what_idles_and_tells_the_rest(joined: Daemon) -> None:
     assert len(joined.web.events) == before + 1
     joined.pair.cut()
     assert ended.called
+
+
+def test_a_report_of_many_clients_goes_in_frames_that_are_taken(joined: Daemon) -> None:
+    warm(joined)
+    served = next(event for event in reversed(joined.web.events) if isinstance(event, Served))
+    many = [evolve(served, client=str(number), agent="a" * 4000) for number in range(400)]
+    joined.web.events.clear()
+    for event in many:
+        joined.worker._happened(event)
+    joined.worker.report()
+    joined.turn()
+    assert [event for event in joined.web.events if isinstance(event, Served)] == many
+
+
+def test_what_happens_while_there_is_no_owner_is_bounded(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twisted_pypi.processes.worker.MOST_EVENTS", 3)
+    for number in range(5):
+        daemon.worker._happened(TurnedAway(str(number), "idle"))
+    daemon.join()
+    daemon.worker.report()
+    daemon.turn()
+    assert [event.client for event in daemon.web.events if isinstance(event, TurnedAway)] == ["0", "1", "2"]

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface.verify import verifyObject
 
 from twisted_pypi.answers import CacheState, FileAnswer, Provenance
+from twisted_pypi.clocks import WallClock
 from twisted_pypi.errors import Forbidden
 from twisted_pypi.web.sending import PIECE, STALL, read_whole
 from unit.web_doubles import HIT, Source, Web, at_rest, parse
@@ -257,6 +258,27 @@ class TestPace:
         web.clock.advance(1)
         assert transport.aborted
         assert source.closed
+
+    @pytest.mark.parametrize("shift", [86400, -86400])
+    def test_it_is_so_whatever_time_of_day_is_set_meanwhile(self, shift: int) -> None:
+        source = Source(self.BIG, len(self.BIG), finished=True)
+        wall = WallClock(None, lambda: web.clock.seconds() + (shift if set_ else 0))
+        set_: list[bool] = []
+        web = Web(clock=wall)
+        wall.reactor = web.clock
+        web.files.result = FileAnswer(len(self.BIG), SHA, source, HIT)
+        transport = web.connect()
+        transport.protocol.dataReceived(GET)
+        web.clock.advance(0)
+        transport.producer.pauseProducing()
+        web.clock.advance(STALL - 1)
+        transport.producer.resumeProducing()
+        transport.producer.pauseProducing()
+        set_.append(True)
+        web.clock.advance(1)
+        assert not transport.aborted
+        web.clock.advance(STALL)
+        assert transport.aborted
 
     def test_no_timers_are_left(self) -> None:
         web, _, transport = self.start()

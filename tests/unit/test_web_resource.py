@@ -10,6 +10,7 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
+from twisted_pypi import hops
 from twisted_pypi.errors import BadPath
 from twisted_pypi.model import Redirect
 from twisted_pypi.units import network
@@ -491,6 +492,14 @@ class TestLoops:
 
     def test_what_came_through_another_is_answered(self) -> None:
         assert Web(identity="f" * 16).ask("/simple/six/", self.LOOP).status == 200
+
+    def test_a_request_that_is_begun_behind_an_answer_has_hops_of_its_own(self) -> None:
+        web = Web(identity="0123456789abcdef")
+        web.pages.hot, web.pages.waiting = False, Deferred()
+        transport = web.raw(2 * b"GET /simple/six/ HTTP/1.1\r\nHost: h\r\n\r\n")
+        hops.after(self.LOOP, lambda: web.pages.waiting.callback(None))
+        response = parse(transport.value())
+        assert (response.status, parse(response.rest).status) == (200, 200)
 
     def test_health_is_told_to_everybody(self) -> None:
         assert Web(identity="0123456789abcdef").ask("/healthz", self.LOOP).status == 200

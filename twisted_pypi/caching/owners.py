@@ -46,8 +46,9 @@ class Owners:
     async def forget(self, route: PageRoute) -> None:
         """The next page fetch decides anew."""
         if route.owner is not None:
-            self._known.pop(route.owner, None)
             await self.facts.forget_owner(route.owner)
+            # Only now: who read the record before it was gone has remembered it meanwhile.
+            self._known.pop(route.owner, None)
 
     def _remember(self, name: str, index: str) -> None:
         if len(self._known) >= REMEMBERED:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO
 
-from attrs import define, evolve, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from twisted_pypi.caching.supplied import Supplied
 from twisted_pypi.caching.withheld import Withheld
@@ -52,7 +52,10 @@ class _Edits:
 
 @define
 class Refresher:
-    """Fetches, interprets and stores pages. `scratch` makes an empty binary file for a body (bounded in memory)."""
+    """Fetches, interprets and stores pages. `scratch` makes an empty binary file for a body (bounded in memory).
+
+    `now` is the time of day, which may be set; `steady` is not, and tells how fast a body comes.
+    """
 
     upstream: Upstream
     store: PageStore
@@ -62,6 +65,7 @@ class Refresher:
     scratch: Callable[[], BinaryIO]
     withheld: Withheld | None = None
     supplied: Supplied | None = None
+    steady: Callable[[], float] = field(default=Factory(lambda self: self.now, takes_self=True))
     _regressed: dict[str, float] = field(factory=dict, init=False)
 
     async def ask(
@@ -156,7 +160,7 @@ class Refresher:
         with self.scratch() as stream:
             coding = fetched.headers.get("content-encoding", "")
             try:
-                paced = PacedBody(fetched.body, url, self.now)
+                paced = PacedBody(fetched.body, url, self.steady)
                 await read_decoded(paced, coding, route.max_body, SharedTurns(stream, self.workers), url)
                 stream.seek(0)
                 body = PageBody(stream, fetched.headers.get("content-type", ""), fetched.url, fetched.body.delimited)

@@ -147,7 +147,7 @@ class Supplier:
     async def _outdate(self, source: PageSource) -> None:
         page = await self.pages.get(source.key)
         if page is not None:  # just stale: for --max-stale it is no older than it was
-            just_stale = self.clock.seconds() - source.ttl - 1
+            just_stale = self.supplied.now() - source.ttl - 1  # the time of day, as pages are dated
             await self.pages.expire(source.key, min(page.validated_at, just_stale))
 
 

@@ -16,7 +16,7 @@ from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from twisted_pypi.errors import UpstreamFailed
+from twisted_pypi.errors import LedAway, UpstreamFailed
 from twisted_pypi.fetching.leaving import LeavingBody
 from twisted_pypi.interfaces import Fetched, FetchedBody
 from twisted_pypi.mirrors import Mirror
@@ -149,6 +149,8 @@ class MirroredUpstream:
             try:
                 answer = await self._ask(places, attempt, others, FIRST_BYTE if hurried else None)
             except UpstreamFailed as failure:
+                if attempt.place.mirror is None and _lacks(places, failure):
+                    raise
                 failures.append(failure)
                 continue
             if _is_good(places, attempt.request, answer.status):
@@ -245,6 +247,11 @@ def _elsewhere(request: FetchRequest) -> dict[str, str]:
 def _is_good(places: Places, request: FetchRequest, status: int) -> bool:
     """Whether nobody else has to be asked."""
     return status in _GOOD or (not request.file and status in places.absent_status)
+
+
+def _lacks(places: Places, failure: UpstreamFailed) -> bool:
+    """Whether a place says, by a redirect out of the index, that a project is lacking."""
+    return isinstance(failure, LedAway) and (bool(failure.other) or failure.status in places.absent_status)
 
 
 def _lags(places: Places, attempt: _Attempt, status: int) -> bool:

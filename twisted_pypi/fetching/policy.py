@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.fetching.credentials import Credential
@@ -23,7 +23,8 @@ class IndexRules:
     """One index, as fetching knows it. `origins` are its configured origins; that of `url` always belongs to them.
 
     `tls` is for connections to those; None is the common one. `absent_status` says that something is lacking there.
-    `proxies` lead to these and to whatever else is asked on the index's behalf.
+    `proxies` lead to these and to whatever else is asked on the index's behalf. `index` is whose place it is: its own,
+    if it is no mirror.
     """
 
     name: str
@@ -33,6 +34,7 @@ class IndexRules:
     tls: TlsPolicy | None = None
     absent_status: frozenset[int] = frozenset()
     proxies: ProxyRules = NO_PROXIES
+    index: str = field(default=Factory(lambda self: self.name, takes_self=True))
 
     def trusts(self, origin: Origin) -> bool:
         """Whether this is one of its configured origins."""
@@ -59,10 +61,10 @@ class OriginPolicy:
     def away(self, index: str, target: str) -> str | None:
         """Whose the target of a redirect is: None, the index's own; the name of another index; "", of none.
 
-        The same host over https is the index's own.
+        The same host over https is the index's own, as are the other places of the index.
         """
         rules, origin = self.rules(index, target), origin_of(target)
-        if is_below(target, rules.url):
+        if any(is_below(target, place.url) for place in self.indexes.values() if place.index == rules.index):
             return None
         other = next((other.name for other in self.indexes.values() if is_below(target, other.url)), "")
         upgraded = origin.scheme == "https" and origin.host == origin_of(rules.url).host

@@ -60,6 +60,7 @@ class Running(ProcessProtocol):
     hopeless: Callable[[str], None] = lambda problem: None
     transport: Any = field(default=None, init=False)
     _ending: bool = field(default=False, init=False)
+    _reloaded: bool = field(default=False, init=False)
     _delay: float = field(default=SOON, init=False)
     _began: float = field(default=0.0, init=False)
     _starts: int = field(default=0, init=False)
@@ -83,12 +84,15 @@ class Running(ProcessProtocol):
 
     def connectionMade(self) -> None:  # noqa: N802
         """It runs: tell it what to do."""
-        self.transport.writeToChild(0, packed(self.job))
+        # The job is as of the start of the daemon; whoever takes a dead one's place has the settings in force by then.
+        self.transport.writeToChild(0, packed(self.job) + (RELOAD if self._reloaded else b""))
 
     def order(self, letter: bytes) -> None:
         """Tell it something (`jobs`)."""
+        self._reloaded = self._reloaded or letter == RELOAD
         if self.transport is not None:
-            self.transport.writeToChild(0, letter)
+            with suppress(KeyError):  # the pipe has ended, and with it the process, of which we hear in a moment
+                self.transport.writeToChild(0, letter)
 
     def end(self) -> Deferred[None]:
         """Have it end, in order; fires when it has."""
@@ -236,7 +240,8 @@ class Supervisor(Service):
         if self._owner is not None:
             await self._owner.end()
         await workers
-        killing.cancel()
+        if killing.active():
+            killing.cancel()
         if self._inner is not None:
             self._inner.close()
         shutil.rmtree(self._directory, ignore_errors=True)

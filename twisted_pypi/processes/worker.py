@@ -33,6 +33,12 @@ PATIENCE = 10.0
 REPORT = 1.0
 """Seconds between two reports to the owner."""
 
+EVENTS = 50
+"""Events in one frame: each may name a request target and an agent, and a frame must not exceed `frames.LARGEST`."""
+
+MOST_EVENTS = 50_000
+"""Different events that are kept while there is no owner; more are not counted."""
+
 AGAIN = 0.1
 """Seconds until the owner is looked for again."""
 
@@ -98,6 +104,9 @@ class Worker:
             self.report()  # so that what is known of a client comes in its order
             self._link.give(connection, data)
             return
+        if len(self._waiting) >= self.admission.total:
+            _turn_away(connection)
+            return
         self._count += 1
         number = self._count
         timer = self.reactor.callLater(PATIENCE, self._refuse, number)
@@ -105,10 +114,7 @@ class Worker:
 
     def _refuse(self, number: int) -> None:
         (connection, _), _ = self._waiting.pop(number)
-        with suppress(OSError):
-            connection.send(_NO_OWNER)
-            connection.shutdown(socket.SHUT_WR)
-        connection.close()
+        _turn_away(connection)
         self._tell_empty()
 
     # -- the owner -----------------------------------------------------------------------------------------------
@@ -160,6 +166,8 @@ class Worker:
         # By identity: the same answer is the same event, and the list keeps it alive.
         tally = self._counts.get(id(event))
         if tally is None:
+            if len(self._counts) >= MOST_EVENTS:
+                return
             tally = self._counts[id(event)] = [event, 0]
         tally[1] += 1
 
@@ -169,7 +177,9 @@ class Worker:
         if self._link is not None and (self._counts or connections != self._told):
             counts, self._counts = self._counts, {}
             self._told = connections
-            self._link.send(Report(connections, tuple((event, count) for event, count in counts.values())))
+            told = tuple((event, count) for event, count in counts.values())
+            for start in range(0, max(1, len(told)), EVENTS):
+                self._link.send(Report(connections, told[start : start + EVENTS]))
 
     def _report_again(self) -> None:
         self.report()
@@ -203,6 +213,13 @@ class Worker:
             done = self._empty.pop()
             if not done.called:
                 done.callback(None)
+
+
+def _turn_away(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.send(_NO_OWNER)
+        connection.shutdown(socket.SHUT_WR)
+    connection.close()
 
 
 class _Connector(ClientFactory):

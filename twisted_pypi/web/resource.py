@@ -95,7 +95,8 @@ class ProxyResource(Resource):
         clock = services.clock
         exchange = Exchange(request, ask, clock.seconds(), clock, services.observer, self.memo.keep)
         passed = ask.header(hops.FIELD)
-        if passed:
+        # One that came in the same bytes as the request before it is begun from within that one's answer.
+        if passed or hops.passed():
             hops.after(passed, partial(self._begin, exchange, ask))
         else:
             self._begin(exchange, ask)

@@ -156,7 +156,9 @@ class Exchange:
         def done(size: int, complete: bool) -> None:
             self._report(reply, reply.status, size, complete=complete)
 
-        Sender(self.request, window.source, window.first, window.last, self.clock, done).start()
+        # Not by the time of day, which may be set back by a day while a client takes nothing.
+        steady = self.request.channel.site.reactor
+        Sender(self.request, window.source, window.first, window.last, steady, done).start()
 
     def _failed(self, failure: Failure) -> None:
         assert failure.value is not None
