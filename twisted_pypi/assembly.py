@@ -158,7 +158,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
             observer=observer,
             clock=wall,
             readiness=readiness,
-            purge=Purger((mount, *named), pages, knowledge, store, parsing).purge,
+            purge=Purger((mount, *named), pages, knowledge, store, parsing, files.transfers.settled).purge,
             status=status,
             metrics=metrics.render,
             prefix=settings.prefix,
