@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, BinaryIO, cast
 
@@ -108,7 +108,8 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     readiness = Readiness(stalled=lambda: disk.stalled or catalogue.stalled)
     status = Figures(store, metrics, reactor.seconds(), reactor).now
     served = DirectoryFiles(files, directories, disk)
-    front = _Front(wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, status)
+    settled = files.transfers.settled
+    front = _Front(wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, status, settled)
     site = front.site(reactor, settings, mount)
     return Parts(
         site,
@@ -142,6 +143,7 @@ class _Front:
     readiness: Readiness
     metrics: Metrics
     status: Callable[[], Mapping[str, object]]
+    settled: Callable[[str], Awaitable[None]]
 
     def __call__(self, settings: Settings, mount: IndexMount) -> Services:
         """What the site needs to serve under these settings."""
@@ -154,7 +156,7 @@ class _Front:
             observer=self.observer,
             clock=self.wall,
             readiness=self.readiness,
-            purge=Purger((mount, *named), self.pages, self.knowledge, self.store, self.parsing).purge,
+            purge=Purger((mount, *named), self.pages, self.knowledge, self.store, self.parsing, self.settled).purge,
             status=self.status,
             metrics=self.metrics.render,
             prefix=settings.prefix,

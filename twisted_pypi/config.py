@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -76,6 +77,7 @@ def load(
     """
     root = _read_root(given, environ, read_file)
     found = {option.name: _find(option, given, environ, root.table) for option in FILE_OPTIONS}
+    found["extra-index-ttl"] = _find_ttls(given, environ, root.table)
     values: dict[str, Any] = {option.attribute: value_of(option, found[option.name]) for option in FILE_OPTIONS}
     values["not_found_ttl"] = min(values["not_found_ttl"], values["index_ttl"])
     values["cache_dir"] = values["cache_dir"] or default_cache_dir(environ)
@@ -112,6 +114,18 @@ def load_cache_dir(given: Mapping[str, object], environ: Mapping[str, str], read
 
 def _find(option: Option, given: Mapping[str, object], environ: Mapping[str, str], table: Table) -> Found | None:
     return from_flag(option, given) or from_environ(option, environ) or table.find(option)
+
+
+def _find_ttls(given: Mapping[str, object], environ: Mapping[str, str], table: Table) -> Found | None:
+    """The `--extra-index-ttl` that belong to the addresses in force.
+
+    They go by position: beside addresses of a higher source, those of a lower one are about other indexes.
+    """
+    addresses, ttls = _BY_NAME["extra-index-url"], _BY_NAME["extra-index-ttl"]
+    for find in (partial(from_flag, given=given), partial(from_environ, environ=environ)):
+        if (found := find(ttls)) is not None or find(addresses) is not None:
+            return found
+    return table.find(ttls)
 
 
 def _read_root(given: Mapping[str, object], environ: Mapping[str, str], reader: ReadFile) -> _Root:

@@ -15,6 +15,7 @@ from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.files import CachedFiles
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import BUDGET, CachedPages
+from twisted_pypi.caching.purge import Purger
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.settling import PATIENCE, settle
 from twisted_pypi.caching.supplied import Supplied
@@ -23,6 +24,7 @@ from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.errors import Absent, Forbidden, Unavailable, UpstreamFailed
 from twisted_pypi.events import FetchFailed, IntegrityFailed, TransferEnded
 from twisted_pypi.model import FetchRequest, FileLink, FileRoute
+from twisted_pypi.records import StoredFile
 from twisted_pypi.storage.memory import MemoryStore
 from twisted_pypi.storage.memory_partial import MemoryPartial
 from unit.controlled import ControlledBody
@@ -993,3 +995,37 @@ class Offline(FilesCase):
         failure = self.failureResultOf(self.ask(), Unavailable)
         self.assertIsNone(failure.value.retry_after)
         self.assertEqual(self.upstream.requests, [])
+
+
+class Purging(FilesCase):
+    def test_a_file_that_is_being_recorded_does_not_come_back(self) -> None:
+        self.name()
+        asked, recorded, publish = self.ask(), Deferred(), MemoryPartial.publish
+
+        async def late(partial: MemoryPartial, file: StoredFile) -> None:
+            await recorded
+            await publish(partial, file)
+
+        route = Mock(sources=(Mock(key="page", index="main"),))
+        store = Mock(pages=Mock(get=AsyncMock()), files=self.store.files)
+        pages, mount = Mock(expire=AsyncMock(return_value=1)), Mock(pages_of=Mock(return_value=[route]))
+        settled = self.files.transfers.settled
+        purger = Purger((mount,), pages, self.files.knowledge, store, InlineWorkers(), settled)
+        with (
+            patch.object(MemoryPartial, "publish", late),
+            patch("twisted_pypi.caching.purge.files_named", AsyncMock(return_value=[URL])),
+        ):
+            self.deliver(pieces())
+            self.assertEqual(self.body_of(asked), BODY)
+            purged = Deferred.fromCoroutine(purger.purge("thing", True))
+            self.assertNoResult(purged)
+            recorded.callback(None)
+            self.assertEqual(self.successResultOf(purged), 2)
+        held = Deferred.fromCoroutine(self.store.files.held([URL]))
+        self.assertEqual(list(self.successResultOf(held)), [])
+
+    def test_one_that_still_comes_is_not_waited_for(self) -> None:
+        self.name()
+        self.ask()
+        self.upstream.answer(pieces())
+        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.files.transfers.settled(URL))))

@@ -280,6 +280,12 @@ def test_what_would_not_start_is_one_line_and_status_1(text, problem, configured
     assert problems.count("\n") == 1
 
 
+def test_what_several_processes_cant_share_is_status_1(capsys):
+    status, lines, problems = checked(capsys, "--workers", 2, "--listen", "unix:/run/pypicache/socket")
+    assert (status, lines) == (1, [])
+    assert problems.startswith("pypicache: --workers: ")
+
+
 def test_nothing_is_made_and_no_directory_is_taken_for_one(configured, tmp_path, capsys):
     assert checked(capsys, "--cache-dir", tmp_path / "new")[0] == 0
     assert not (tmp_path / "new").exists()

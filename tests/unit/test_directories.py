@@ -559,6 +559,7 @@ def test_files_metadata_and_what_is_neither(served: Served) -> None:
     got.source.close()
     metadata = served.file(f"{FILE}.metadata")
     assert metadata.source is not None
+    assert [answer.provenance.index for answer in (got, metadata)] == ["folder", "folder"]
     assert metadata.source.read(0, 100).startswith(b"Name: lib")
     assert (served.file(head=True).source, served.file(f"{FILE}.metadata", head=True).source) == (None, None)
     for key in (f"{ORIGIN}packages/other-1.0.zip", f"{ORIGIN}{WHEEL}", f"{FILE}.asc"):

@@ -167,6 +167,25 @@ def test_the_plain_case_by_environment() -> None:
     assert got[3].ttl == 300
 
 
+ADDRESSES = "extra-index-url = ['https://f.example/', 'https://g.example/']\nextra-index-ttl = ['1h', '2h']"
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "ttls"),
+    [
+        ({}, {}, [3600, 7200]),
+        ({}, {"PYPICACHE_EXTRA_INDEX_URL": "https://e.example/"}, [300]),
+        ({"extra-index-url": ["https://e.example/", "https://h.example/"]}, {}, [300, 300]),
+        ({"extra-index-url": ["https://e.example/"]}, {"PYPICACHE_EXTRA_INDEX_TTL": "1s 2s"}, [300]),
+        ({"extra-index-url": ["https://e.example/"], "extra-index-ttl": ["5s"]}, {}, [5]),
+        ({}, {"PYPICACHE_EXTRA_INDEX_TTL": "7s"}, [7, 300]),
+    ],
+)
+def test_ttls_do_not_go_to_addresses_of_a_higher_source(given: dict, environ: dict, ttls: list) -> None:
+    got = settings(given, environ, toml=ADDRESSES).indexes[:-1]
+    assert [index.ttl for index in got] == ttls
+
+
 def test_an_extra_index_that_is_the_default_too_keeps_its_place_among_the_ttls() -> None:
     got = settings({"index-url": "https://a.example/"}, {**EXTRA, "PYPICACHE_EXTRA_INDEX_TTL": "1 2 3"}).indexes
     assert [index.ttl for index in got] == [2, 3, 300]

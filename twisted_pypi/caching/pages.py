@@ -27,8 +27,8 @@ from twisted_pypi.interfaces import Observer, Store, Upstream, Workers
 from twisted_pypi.model import PageRoute, PageSource
 from twisted_pypi.records import Representation, StoredPage
 
-BUDGET = 12.0
-"""Seconds within which a waiting client has a first byte or a 503 (pip gives up after 15)."""
+BUDGET = 11.5
+"""Seconds after which a waiting client gets a 503, so that it has that or a first byte within 12 (pip: 15)."""
 
 INSIST_INTERVAL = 10.0
 """Seconds in which a client's `no-cache` revalidates a page at most once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from attrs import define
 
@@ -16,13 +16,17 @@ from twisted_pypi.model import PageRoute
 
 @define
 class Purger:
-    """Purges what the mounts know under a name."""
+    """Purges what the mounts know under a name.
+
+    `settled` waits until the file of a key is recorded, if clients have it whole already: it would come back otherwise.
+    """
 
     mounts: tuple[Mount, ...]
     pages: CachedPages
     knowledge: Knowledge
     store: Store
     workers: Workers
+    settled: Callable[[str], Awaitable[None]]
 
     async def purge(self, name: str, files: bool) -> int:
         """Expire the pages of `name` ("list": the project list), with `files` delete the files that they name.
@@ -56,6 +60,8 @@ class Purger:
                 continue
             named = await files_named(route, page, self.store.pages, self.workers)
             named += [f"{key}.metadata" for key in named]
+            for key in named:
+                await self.settled(key)
             await self.knowledge.forget(source.index, named)
             held = await self.store.files.held(named)
             for key in held:

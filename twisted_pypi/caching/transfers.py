@@ -141,6 +141,12 @@ class Transfers:
             task.addBoth(lambda _: ended.callback(None))
             await ended
 
+    async def settled(self, key: str) -> None:
+        """Wait until a file that clients may have whole already is recorded."""
+        opened = self._running.get(key)
+        if opened is not None and opened.transfer is not None and opened.transfer.released:
+            await self.ended(key)
+
     async def _start(self, route: FileRoute, known: Known, client: str, fetched: Fetched) -> Opened:
         """A transfer from the beginning, or, where the store won't have it, the body for the one who claims it."""
         length = fetched.body.length

@@ -12,7 +12,7 @@ from twisted_pypi import units
 from twisted_pypi.config import load
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.options import FILE_OPTIONS, OPTIONS, Option
-from twisted_pypi.preflight import check_log, check_upstream
+from twisted_pypi.preflight import check_log, check_shareable, check_upstream
 from twisted_pypi.settings import Credential, Index, Loaded, Remote, Settings
 from twisted_pypi.sources import Found
 from twisted_pypi.urls import origin_of, without_secrets
@@ -67,6 +67,8 @@ def check(settings: Settings) -> None:
     check_upstream(settings)
     if settings.access_log not in (None, "-"):
         check_log(settings.access_log)
+    for description in settings.listen:
+        check_shareable(description, settings.workers)
     if os.path.lexists(settings.cache_dir) and not os.path.isdir(settings.cache_dir):
         raise ConfigError("--cache-dir", f"{settings.cache_dir} is not a directory")
 

@@ -222,12 +222,12 @@ class DirectoryFiles:
         if not asker.head:
             opening = self._in_thread(_open, watch, route, item)
             source = await self._tasks.run(opening, FileSource.close)
-        return FileAnswer(item.stamp.size, item.reading.sha256, source, Provenance(CacheState.HIT))
+        return FileAnswer(item.stamp.size, item.reading.sha256, source, Provenance(CacheState.HIT, index=watch.index))
 
     async def _metadata(self, watch: Watch, route: FileRoute, item: Item, asker: Asker) -> FileAnswer:
         body = await self._in_thread(_metadata, watch, route, item)
         source = None if asker.head else BytesSource(body)
-        return FileAnswer(len(body), item.reading.metadata, source, Provenance(CacheState.HIT))
+        return FileAnswer(len(body), item.reading.metadata, source, Provenance(CacheState.HIT, index=watch.index))
 
     async def _in_thread(self, work: Callable[[str, Item], _T], watch: Watch, route: FileRoute, item: Item) -> _T:
         """What `work` makes of the file. Raises `Absent` if it has gone, `Unavailable` if it is another one now."""
