@@ -238,7 +238,8 @@ class Learning(SupplyCase):
 
     def test_the_page_is_dated_with_the_time_of_day_which_may_have_been_set(self) -> None:
         pages = self.files.knowledge.pages
-        pages.now = pages.refresher.now = self.supplied.now = lambda: self.clock.seconds() - 86400
+        earlier = lambda: self.clock.seconds() - 86400  # noqa: E731
+        pages.now = pages._copies.now = pages.refresher.now = self.supplied.now = earlier
         asked = Deferred.fromCoroutine(pages.answer(self.route.pages, Asker()))
         self.upstream.answer(answer(200, b"page", etag='"1"'))
         self.successResultOf(asked)

@@ -204,7 +204,10 @@ class Judge:
         body = tagged[answer["etag"]]
         if answer.status == 206:
             first, last, size = map(int, re.split(r"[ \-/]", answer["content-range"])[1:])
-            assert (size, answer.body) == (len(body), body[first : last + 1]), what
+            # What a transfer has so far was not compared with its digest yet: it may be of another edition.
+            sound = [body] if answer["x-pypi-cache"] == "HIT" else bodies
+            assert size == len(body), what
+            assert answer.body in [each[first : last + 1] for each in sound], what
         else:
             assert answer.status == 200, what
             assert answer.body == body, what
