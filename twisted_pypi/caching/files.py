@@ -224,8 +224,9 @@ class CachedFiles:
     ) -> FileAnswer:
         seconds, parent = self.clock.seconds() - begun, opened.fetched.headers.get("cache-status", "")
         joined = opened.transfer.join() if opened.transfer is not None else None
-        size = known.size if opened.length is None else opened.length
-        held_back = size is not None and size <= HOLD_BACK
+        told = opened.fetched.body.length if opened.fetched.status == 200 else None
+        lengths = [length for length in (opened.length, told, known.size) if length is not None]
+        held_back = bool(lengths) and min(lengths) <= HOLD_BACK
         if joined is not None:
             if held_back or route.companion_of:
                 await settle(joined, self.clock)
