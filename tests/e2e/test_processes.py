@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from e2e.clients import Download, ask, links
 from e2e.daemon import LISTENING, TWISTD, Daemon, Start, clean_environment
 from e2e.packages import wheel
-from e2e.single import MB, path_at, publish
+from e2e.single import MB, check_twenty_share_one_transfer, path_at, publish
 from e2e.upstream import Upstream
 from e2e.waiting import DEADLINE, wait_for
 
@@ -151,15 +151,7 @@ def test_a_purge_is_seen_at_once(upstream: Upstream, start: Start) -> None:
 
 
 def test_clients_of_all_workers_share_one_transfer(upstream: Upstream, start: Start) -> None:
-    file = publish(upstream, 3 * MB)
-    daemon = start()
-    path, gate = path_at(daemon), upstream.gate("/packages/", after=MB)
-    with ExitStack() as stack:
-        clients = [stack.enter_context(Download(daemon, path)) for _ in range(20)]
-        beginnings = [client.read(MB // 2) for client in clients]
-        gate.release()
-        assert all(begin + client.read() == file.data for begin, client in zip(beginnings, clients, strict=True))
-    assert upstream.count(file.path, "GET") == 1
+    check_twenty_share_one_transfer(upstream, start())
 
 
 def test_a_worker_that_dies_is_started_again_and_downloads_go_on(upstream: Upstream, start: Start) -> None:

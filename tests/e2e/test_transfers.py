@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import http.client
-from contextlib import ExitStack
 
 import pytest
 
 from e2e.clients import Download, ask
 from e2e.daemon import Daemon, Start
 from e2e.faults import corrupt, no_length, redirect
-from e2e.single import MB, path_at, publish
+from e2e.single import MB, check_twenty_share_one_transfer, path_at, publish
 from e2e.upstream import Upstream
 from e2e.waiting import wait_for
 
@@ -18,14 +17,7 @@ Broken = (http.client.HTTPException, ConnectionError)
 
 
 def test_twenty_clients_share_one_growing_transfer(upstream: Upstream, daemon: Daemon) -> None:
-    file = publish(upstream, 3 * MB)
-    path, gate = path_at(daemon), upstream.gate("/packages/", after=MB)
-    with ExitStack() as stack:
-        clients = [stack.enter_context(Download(daemon, path)) for _ in range(20)]
-        beginnings = [client.read(MB // 2) for client in clients]
-        gate.release()
-        assert all(begin + client.read() == file.data for begin, client in zip(beginnings, clients, strict=True))
-    assert upstream.count(file.path, "GET") == 1
+    check_twenty_share_one_transfer(upstream, daemon)
 
 
 def test_a_client_that_leaves_stops_nothing(upstream: Upstream, daemon: Daemon) -> None:

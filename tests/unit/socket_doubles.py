@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_pypi.web.transport import CacheTransport
-from unit.web_doubles import TurningClock
+from unit.web_doubles import Turning
 
 SMALL = 16 << 10
 TURNS = 20_000
@@ -23,7 +23,7 @@ TURNS = 20_000
 class SocketReactor:
     """Looks at its descriptors, and at the clock, once in each `turn`."""
 
-    clock: TurningClock
+    clock: Turning
     readers: set[object] = field(factory=set)
     writers: set[object] = field(factory=set)
 

@@ -19,7 +19,7 @@ from twisted.protocols.policies import WrappingFactory
 from twisted_pypi.web import transport as module
 from twisted_pypi.web.transport import PER_TURN, CacheTransport, use_on
 from unit.socket_doubles import Client, SocketReactor, connect
-from unit.web_doubles import TurningClock
+from unit.web_doubles import Turning
 
 DATA = os.urandom(2 << 20)
 
@@ -83,7 +83,7 @@ def file() -> Iterator[int]:
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    with_producer = connect(Producer(), SocketReactor(TurningClock()))
+    with_producer = connect(Producer(), SocketReactor(Turning()))
     yield with_producer
     with_producer.close()
 
@@ -333,7 +333,7 @@ _turns = st.tuples(st.just("take"), st.integers(1, 200_000))
 @settings(max_examples=60, deadline=None)
 @given(st.lists(_writes | _sequences | _files | _bodies | _turns, max_size=12))
 def test_bytes_leave_in_the_order_in_which_they_were_written(steps) -> None:
-    client, expected = connect(Producer(), SocketReactor(TurningClock())), b""
+    client, expected = connect(Producer(), SocketReactor(Turning())), b""
     with tempfile.TemporaryFile() as made:
         made.write(DATA)
         made.flush()
@@ -366,19 +366,19 @@ class TestPorts:
 
     def test_a_tcp_port(self) -> None:
         factory = Factory()
-        port = Port(0, factory, reactor=SocketReactor(TurningClock()))
+        port = Port(0, factory, reactor=SocketReactor(Turning()))
         use_on(port, factory)
         assert port.transport is CacheTransport
 
     def test_a_port_below_a_wrapper(self) -> None:
         factory = Factory()
-        port = Port(0, WrappingFactory(factory), reactor=SocketReactor(TurningClock()))
+        port = Port(0, WrappingFactory(factory), reactor=SocketReactor(Turning()))
         use_on(port, factory)
         assert port.transport is Server
 
     def test_a_unix_port(self) -> None:
         factory = Factory()
-        port = UnixPort("/nowhere", factory, reactor=SocketReactor(TurningClock()))
+        port = UnixPort("/nowhere", factory, reactor=SocketReactor(Turning()))
         use_on(port, factory)
         assert port.transport is UnixServer
 

@@ -259,8 +259,8 @@ def _dechunk(response: Response, rest: bytes) -> None:
             return
 
 
-class TurningClock(Clock):
-    """A clock whose `advance` is one turn, as of a real reactor: what a call schedules waits for the next turn."""
+class Turning(Clock):
+    """`advance` is one turn, as of a real reactor: what a call schedules waits for the next turn."""
 
     def advance(self, amount: float) -> None:
         self.rightNow += amount
@@ -275,7 +275,7 @@ class Web:
     """A site in memory. `services` are overridden by keyword."""
 
     def __init__(self, **services: object) -> None:
-        self.clock = TurningClock()
+        self.clock = Turning()
         self.clock.rightNow = NOW
         self.events: list[object] = []
         self.purged: list[tuple[str, bool]] = []

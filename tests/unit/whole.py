@@ -27,7 +27,7 @@ from twisted_pypi.parts import Parts
 from twisted_pypi.settings import Settings
 from unit.test_config import load
 from unit.test_fetching_upstream import Names
-from unit.web_doubles import NOW, Response, parse
+from unit.web_doubles import NOW, Response, Turning, parse
 from unit.whole_upstream import MemoryIndex
 
 TURNS = 50_000
@@ -35,16 +35,8 @@ STEP = 0.25
 """Seconds by which time goes on at once."""
 
 
-class TurningReactor(MemoryReactorClock):
-    """`advance` is one turn, as of a real reactor: what a call schedules waits for the next turn."""
-
-    def advance(self, amount: float) -> None:
-        self.rightNow += amount
-        for call in [call for call in self.calls if call.getTime() <= self.rightNow]:
-            if call.active():
-                self.calls.remove(call)
-                call.called = 1
-                call.func(*call.args, **call.kw)
+class TurningReactor(Turning, MemoryReactorClock):
+    """A reactor in memory, turn by turn."""
 
     @property
     def due(self) -> bool:

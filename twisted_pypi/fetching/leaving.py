@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.interfaces import FetchedBody
+from twisted_pypi.fetching.body_over import BodyOver
 
 SPAN = 10.0
 """Seconds over which a body's speed is taken."""
@@ -18,14 +18,13 @@ SLOWEST = 100_000
 
 
 @define(eq=False)
-class LeavingBody:
-    """An `interfaces.FetchedBody` over another, from `place` (as it is to be named).
+class LeavingBody(BodyOver):
+    """A body from `place` (as it is to be named).
 
     When it breaks, `broke` is called; so it is, and the body is broken off, when it is slower than `SLOWEST` over
     `SPAN` and there is a place `elsewhere`. Time counts only while the network is waited for: clients may be slow, too.
     """
 
-    body: FetchedBody
     clock: IReactorTime
     place: str
     broke: Callable[[], object]
@@ -33,16 +32,6 @@ class LeavingBody:
     _waited: float = field(default=0.0, init=False)
     _came: int = field(default=0, init=False)
     _abandoned: bool = field(default=False, init=False)
-
-    @property
-    def length(self) -> int | None:
-        """See `FetchedBody`."""
-        return self.body.length
-
-    @property
-    def delimited(self) -> bool:
-        """See `FetchedBody`."""
-        return self.body.delimited
 
     async def read(self) -> bytes:
         """See `FetchedBody`. Raises `UpstreamFailed` also when the place is left."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import define, field
 
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.interfaces import FetchedBody
+from twisted_pypi.fetching.body_over import BodyOver
 
 PATIENCE = 30.0
 """Seconds within which a body may be as slow as it likes."""
@@ -17,10 +17,9 @@ SLOWEST = 1024
 
 
 @define(eq=False)
-class PacedBody:
-    """An `interfaces.FetchedBody` over another. `url` (without secrets) is for messages, `now` gives seconds."""
+class PacedBody(BodyOver):
+    """`url` (without secrets) is for messages, `now` gives seconds."""
 
-    body: FetchedBody
     url: str
     now: Callable[[], float]
     _begun: float = field(init=False)
@@ -28,16 +27,6 @@ class PacedBody:
 
     def __attrs_post_init__(self) -> None:
         self._begun = self.now()
-
-    @property
-    def length(self) -> int | None:
-        """See `FetchedBody`."""
-        return self.body.length
-
-    @property
-    def delimited(self) -> bool:
-        """See `FetchedBody`."""
-        return self.body.delimited
 
     async def read(self) -> bytes:
         """See `FetchedBody`. Raises `UpstreamFailed` also when the body comes too slowly."""
@@ -48,7 +37,3 @@ class PacedBody:
             self.abandon()
             raise UpstreamFailed(f"only {self._received} bytes within {elapsed:.0f} s", self.url)
         return data
-
-    def abandon(self) -> None:
-        """See `FetchedBody`."""
-        self.body.abandon()
