@@ -6,15 +6,14 @@ Its announced digest, if there is one, decides: what was made is served only if 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import BinaryIO, cast
 
 from attrs import define
 
 from twisted_pypi.answers import Asker, ByteSource, CacheState, FileAnswer, Provenance
 from twisted_pypi.caching.knowledge import Known
+from twisted_pypi.caching.streams import stream_of
 from twisted_pypi.interfaces import FileStore, Workers
 from twisted_pypi.model import FileRoute
 from twisted_pypi.records import StoredFile
@@ -84,34 +83,8 @@ def answer_of(body: bytes, asker: Asker) -> FileAnswer:
 def _derive(route: FileRoute, source: ByteSource, hashes: Mapping[str, str]) -> bytes:
     """Raises `ValueError` when the file doesn't hold it, or it isn't what was announced."""
     assert route.derive is not None
-    body = route.derive(cast(BinaryIO, io.BufferedReader(_Readable(source))))
+    body = route.derive(stream_of(source))
     for algorithm, expected in hashes.items():
         if hashlib.new(algorithm, body, usedforsecurity=False).hexdigest() != expected:
             raise ValueError(f"not what was announced ({algorithm})")
     return body
-
-
-class _Readable(io.RawIOBase):
-    """A byte source at rest as a file object, for libraries that want one."""
-
-    def __init__(self, source: ByteSource) -> None:
-        super().__init__()
-        self._source = source
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.length or 0}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = self._source.read(self._position, len(buffer))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)

@@ -6,13 +6,13 @@ another, that is fetched, and it is run again. So nothing here knows what kind o
 
 from __future__ import annotations
 
-import io
 from collections.abc import Awaitable, Callable
 from typing import BinaryIO, cast
 
 from attrs import define
 
 from twisted_pypi.caching.passing import relayed_part
+from twisted_pypi.caching.streams import SeekableBytes
 from twisted_pypi.errors import UpstreamFailed
 from twisted_pypi.interfaces import Fetched, Workers
 
@@ -38,49 +38,19 @@ class Missing(Exception):
         self.start, self.end = start, end
 
 
-class Pieces(io.RawIOBase):
+class Pieces(SeekableBytes):
     """A file of `length` bytes of which only some are there; reading others raises `Missing`."""
 
     def __init__(self, length: int) -> None:
-        super().__init__()
-        self.length = length
-        self._position = 0
+        super().__init__(length)
         self._pieces: list[tuple[int, bytes]] = []
 
     def add(self, start: int, data: bytes) -> None:
         """The bytes from `start` on."""
         self._pieces.append((start, data))
 
-    def readable(self) -> bool:
-        """See `io.RawIOBase`."""
-        return True
-
-    def seekable(self) -> bool:
-        """See `io.RawIOBase`."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """See `io.RawIOBase`."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.length}[whence]
-        if base + offset < 0:
-            raise OSError("before the beginning")  # as files do
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        """See `io.RawIOBase`."""
-        return self._position
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        """See `io.RawIOBase`."""
-        end = min(self._position + len(buffer), self.length)
-        wanted = max(0, end - self._position)
-        data = self._at(self._position, end) if wanted else b""
-        buffer[:wanted] = data
-        self._position += wanted
-        return wanted
-
-    def _at(self, start: int, end: int) -> bytes:
+    def at(self, start: int, end: int) -> bytes:
+        """See `SeekableBytes`. Raises `Missing`."""
         for first, data in self._pieces:
             if first <= start and end <= first + len(data):
                 return data[start - first : end - first]

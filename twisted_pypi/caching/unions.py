@@ -13,7 +13,7 @@ import io
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from attrs import define, evolve, field
 from twisted.internet import defer
@@ -21,8 +21,9 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from twisted_pypi.answers import Asker, ByteSource, CacheState, PageAnswer, Provenance
+from twisted_pypi.answers import Asker, CacheState, PageAnswer, Provenance
 from twisted_pypi.caching.negatives import Expiring
+from twisted_pypi.caching.streams import stream_of
 from twisted_pypi.errors import Absent, CacheError, Unavailable
 from twisted_pypi.fetching.singleflight import Singleflight
 from twisted_pypi.interfaces import PageStore, Workers
@@ -136,7 +137,7 @@ class Unions:
         if isinstance(body, bytes):
             return io.BytesIO(body)
         stack.callback(body.close)
-        return cast(BinaryIO, io.BufferedReader(_SourceStream(body)))
+        return stream_of(body)
 
     def _provenance(self, route: PageRoute, parts: Sequence[Part]) -> Provenance:
         """How the whole came about: as the part that did worst."""
@@ -174,30 +175,3 @@ def _failure(parts: Sequence[Part]) -> CacheError:
     """Why there is nothing: an index that is down may have had something."""
     failures = [part for part in reversed(parts) if isinstance(part, CacheError)]
     return next((failure for failure in failures if not isinstance(failure, Absent)), failures[0])
-
-
-class _SourceStream(io.RawIOBase):
-    """A byte source at rest as a file, for a worker thread."""
-
-    def __init__(self, source: ByteSource) -> None:
-        self._source = source
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        start = {0: 0, 1: self._position, 2: self._source.length or 0}[whence]
-        self._position = max(0, start + offset)
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._source.read(self._position, len(buffer))
-        if self._source.failure is not None:
-            raise OSError(str(self._source.failure))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
