@@ -14,6 +14,7 @@ from attrs import define
 from twisted_pypi.answers import Asker, ByteSource, CacheState, FileAnswer, Provenance
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.caching.streams import stream_of
+from twisted_pypi.digests import Digests
 from twisted_pypi.interfaces import FileStore, Workers
 from twisted_pypi.model import FileRoute
 from twisted_pypi.records import StoredFile
@@ -84,7 +85,8 @@ def _derive(route: FileRoute, source: ByteSource, hashes: Mapping[str, str]) -> 
     """Raises `ValueError` when the file doesn't hold it, or it isn't what was announced."""
     assert route.derive is not None
     body = route.derive(stream_of(source))
-    for algorithm, expected in hashes.items():
-        if hashlib.new(algorithm, body, usedforsecurity=False).hexdigest() != expected:
-            raise ValueError(f"not what was announced ({algorithm})")
+    digests = Digests(hashes)
+    digests.update(body)
+    if hashes and not digests.confirms(hashes):
+        raise ValueError("not what was announced")
     return body
