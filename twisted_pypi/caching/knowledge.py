@@ -1,9 +1,9 @@
 """What is known of a file before it is fetched: who named it, its digest and its size.
 
 Laws: an index's own page rules what its files are; no other index's page replaces that, and at its own origins it is
-heard before all others; a digest in the path counts only where no page names the file; where nobody announced a digest,
-the one at the first download counts from then on; a file that no page names is fetched only from an origin the operator
-configured.
+heard before all others; below an index's own name no other one's page permits a file, stored or not; a digest in the path
+counts only where no page names the file; where nobody announced a digest, the one at the first download counts from then
+on; a file that no page names is fetched only from an origin the operator configured.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ class Knowledge:
         if links is None:
             return None
         known = _said_of(route, self._first(route, links))
+        if not self.allows(route, known):
+            return None
         if known.hashes:
             return known, (links, None)
         first = self.facts.hot_marks(_first_of(known.index), route.key)
@@ -110,6 +112,10 @@ class Knowledge:
         if self.facts.hot_links(route.companion_of or route.key) != links:
             return False
         return first is None or self.facts.hot_marks(_first_of(first[0]), route.key) == first[1]
+
+    def allows(self, route: FileRoute, known: Known) -> bool:
+        """Whether the file may be served from the store: what is `alone` only if it could be fetched as well."""
+        return not route.alone or route.open or (known.named and self.permits(known.index, known.url))
 
     async def renewed(self, index: str, url: str, client: str) -> str | None:
         """Where the index says now that the file at `url` (with its query) is, its page being read anew if need be.
