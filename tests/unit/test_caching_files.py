@@ -880,6 +880,18 @@ class Heads(FilesCase):
         request = self.upstream.answer(answer(200, content_length="12"))
         self.assertEqual((request.method, self.successResultOf(asked).length), ("HEAD", 12))
 
+    def test_a_page_for_browsers_tells_no_length_where_a_digest_decides(self) -> None:
+        link = FileLink(URL, {"md5": hashlib.md5(BODY).hexdigest()})
+        self.successResultOf(Deferred.fromCoroutine(self.store.facts.record_link("main", link)))
+        asked = self.ask(head=True)
+        self.upstream.answer(answer(200, content_length="12", content_type="text/html"))
+        self.assertIsNone(self.successResultOf(asked).length)
+
+    def test_and_is_refused_where_none_does(self) -> None:
+        asked = self.ask(head=True)
+        self.upstream.answer(answer(200, content_length="12", content_type="text/html"))
+        self.failureResultOf(asked, Unavailable)
+
 
 class Ranges(FilesCase):
     large = 20 << 20

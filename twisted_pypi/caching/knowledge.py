@@ -1,9 +1,9 @@
 """What is known of a file before it is fetched: who named it, its digest and its size.
 
 Laws: an index's own page rules what its files are; no other index's page replaces that, and at its own origins it is
-heard before all others; below an index's own name no other one's page permits a file, stored or not; a digest in the path
-counts only where no page names the file; where nobody announced a digest, the one at the first download counts from then
-on; a file that no page names is fetched only from an origin the operator configured.
+heard before all others; below an index's own name no other one's page permits a file, stored or not; a digest in the
+path counts only where no page names the file; where nobody announced a digest, the one at the first download counts
+from then on; a file that no page names is fetched only from an origin the operator configured.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -101,12 +101,19 @@ class Transfers:
         joined = self._opening.running(route.key)
         return self._opening.do(route.key, partial(self._open, route, known, client)), joined
 
-    async def fetch(self, known: Known, client: str, method: str = "GET", range_: str = "") -> Fetched:
-        """One upstream request for the file. Raises `Absent` for 404 and 410, else `UpstreamFailed` (`WrongBody`)."""
+    async def fetch(
+        self, known: Known, client: str, method: str = "GET", range_: str = "", *, verifiable: bool = False
+    ) -> Fetched:
+        """One upstream request for the file. Raises `Absent` for 404 and 410, else `UpstreamFailed` (`WrongBody`).
+
+        `verifiable`: a digest decides in the end, though not one of the file itself.
+        """
         headers = {"Range": range_} if range_ else {}
-        fetched = await self.upstream.fetch(_request(known, client, headers, method))
+        request = _request(known, client, headers, method)
+        request = evolve(request, verifiable=request.verifiable or verifiable)
+        fetched = await self.upstream.fetch(request)
         if fetched.status in (200, 206) and (fetched.status == 200 or range_):
-            wrong = contradiction(fetched, known, method)
+            wrong = None if request.verifiable else contradiction(fetched, known)
             if wrong is not None:
                 fetched.body.abandon()
                 refuse(self.observer, without_secrets(known.url), *wrong)
