@@ -118,22 +118,19 @@ class Knowledge:
         return not route.alone or route.open or (known.named and self.permits(known.index, known.url))
 
     async def renewed(self, index: str, url: str, client: str) -> str | None:
-        """Where the index says now that the file at `url` (with its query) is, its page being read anew if need be.
+        """Where the index says that the file at `url` (with its query) is, once its page was read anew.
 
         None if it says nothing else.
         """
-        said = await self._said_now(index, url)
-        if said != url:
-            return said  # somebody had the page read meanwhile
         page = self.page_of(index, url)
         if page is None:
             return None
         await self.pages.renew(page, client)
-        said = await self._said_now(index, url)
+        said = await self.said(index, url)
         return None if said == url else said
 
-    async def _said_now(self, index: str, url: str) -> str | None:
-        """Where the index's page says that this file, or companion of a file, is; None if nowhere it may be."""
+    async def said(self, index: str, url: str) -> str | None:
+        """Where the index's page last said that this file, or companion of a file, is; None if nowhere it may be."""
         key = key_of(url)
         for file, where in ((key, _file_url), (key.removesuffix(COMPANION), _companion_url)):
             said = next((where(named.link) for named in await self.facts.links(file) if named.index == index), None)
