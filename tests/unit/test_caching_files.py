@@ -280,6 +280,17 @@ class Resuming(FilesCase):
         self.assertEqual((self.body_of(asked), self.body_of(late)), (BODY, BODY))
         self.assertEqual([event.stored for event in self.of_kind(TransferEnded)], [True])
 
+    def test_who_went_on_with_wrong_bytes_is_told_apart_from_who_began(self) -> None:
+        self.name()
+        asked = self.ask()
+        began, went_on = self.broken(), self.rest(self.half)
+        self.deliver(began)
+        went_on.body = FakeBody([bytes(len(BODY) - self.half)], len(BODY) - self.half)
+        self.again(went_on)
+        self.assertEqual(len(self.of_kind(IntegrityFailed)), 1)
+        self.assertEqual(self.upstream.refused, [went_on])
+        self.successResultOf(asked).source.close()
+
     def test_what_is_not_stored_resumes_too(self) -> None:
         self.store.files.limits = evolve(self.store.files.limits, cache_size=0)
         self.name()

@@ -204,7 +204,7 @@ class Transfers:
         transfer = Transfer(body, into, known.hashes, length, self.observer, body.url, self.clock)
         opened = Opened(fetched, undisputed(body.whole, known), known.sha256, transfer)
         self._running[route.key] = opened
-        self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer))
+        self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer, body))
         return opened
 
     def relay(self, fetched: Fetched, known: Known, client: str) -> RelaySource:
@@ -230,8 +230,8 @@ class Transfers:
             validator_of(fetched.headers),
             verifiable(known.hashes),
             self.clock,
+            fetched,
             self.observer,
-            fetched.body,
             partial(self._again, known, client),
             partial(hexdigest, "sha256"),
         )
@@ -251,7 +251,9 @@ class Transfers:
             self.observer(FetchFailed(failure.url, failure.reason, file=True))
         return failure
 
-    async def _carry(self, route: FileRoute, known: Known, opened: Opened, transfer: Transfer) -> None:
+    async def _carry(
+        self, route: FileRoute, known: Known, opened: Opened, transfer: Transfer, body: ResumingBody
+    ) -> None:
         """Receive, release to the clients, publish. Failures are events: every client already saw its own."""
         url = without_secrets(known.url)
         self.observer(TransferStarted(url))
@@ -269,8 +271,8 @@ class Transfers:
             stored = True
         except UpstreamFailed as failure:
             reason = failure.reason
-            if isinstance(failure, WrongBody):
-                self.upstream.refuse(opened.fetched)
+            if isinstance(failure, WrongBody):  # the places that broke off before rest already
+                self.upstream.refuse(body.fetched)
         except CancelledError:
             reason = "stopped"
             transfer.break_off()  # `receive` may not have begun
