@@ -215,7 +215,7 @@ class _Ground:
         """Caching of files: the store, and behind it the transfers, which ask upstream."""
         store, reactor = self.store.files, self.reactor
         spoiled = Spoiled(self.observer, lambda: float(reactor.seconds()))
-        transfers = Transfers(RenewingUpstream(self.upstream, knowledge), store, spoiled, reactor)
+        transfers = Transfers(RenewingUpstream(self.upstream, knowledge, reactor), store, spoiled, reactor)
         companions = Companions(store, self.parsing)
         return CachedFiles(
             store,

@@ -16,7 +16,7 @@ from typing import Any
 import platformdirs
 from attrs import field, fields_dict, frozen
 
-from twisted_pypi.credentials import ReadNetrc, Vault, load_netrc, names_credentials, read_netrc
+from twisted_pypi.credentials import ReadNetrc, Vault, load_netrc, names_credentials, read_netrc, refuse_second
 from twisted_pypi.environment import proxies_of
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.fetching.proxies import NO_PROXIES
@@ -167,8 +167,10 @@ def _own_credential(table: Table, found: Found | None, vault: Vault) -> tuple[Cr
     if found is None:
         raise ConfigError(table.label, "credentials without an index-url: the public index takes none")
     credential = vault.credential(table)
-    meant = table.find(option)
-    if meant is None or value_of(option, meant).url == value_of(option, found).url:
+    meant = value_of(option, table.find(option))
+    if meant is not None:
+        refuse_second(table, option.name, meant)
+    if meant is None or meant.url == value_of(option, found).url:
         return credential, ()
     return None, (f"{table.label}: its credentials are not used: {found.label} names another index",)
 

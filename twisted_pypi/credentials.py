@@ -82,6 +82,15 @@ def names_credentials(table: Table) -> bool:
     return any(key in table.keys for key in CREDENTIAL_KEYS)
 
 
+def refuse_second(table: Table, key: str, address: Address) -> None:
+    """Raises `ConfigError` when the URL at `key` has user info and the table names credentials besides."""
+    given = next((name for name in CREDENTIAL_KEYS if name in table.keys), None)
+    if given and from_address(address):
+        raise ConfigError(
+            table.label_of(key), f"there are credentials in it, and {given} is given as well: which is it?"
+        )
+
+
 def from_address(address: Address) -> Credential | None:
     """The user info of an index's URL."""
     if address.username or address.password:

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from twisted_pypi.credentials import Logins, Vault, from_address, from_logins
+from twisted_pypi.credentials import Logins, Vault, from_address, from_logins, refuse_second
 from twisted_pypi.directories.addresses import origin_of_directory
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.fetching.identity import TlsIdentity
@@ -70,10 +70,13 @@ class IndexMaker:
         table = evolve(table, label=f"{table.label} {index_name(table)}")
         table.refuse_unknown(INDEX_KEYS, (option.name for option in FILE_OPTIONS), "the top of the file")
         values: dict[str, Any] = {option.attribute: value_of(option, table.find(option)) for option in INDEX_OPTIONS}
+        if not values["absent_status"] and "absent-status" in table.keys:
+            raise ConfigError(table.label_of("absent-status"), "is empty; without this key it is 404 and 410")
         if values["path"] is not None:
             index = self._directory(table, values["path"])
         else:
             table.text("url")
+            refuse_second(table, "url", values["url"])
             secret = self.vault.credential(table) or credential
             index = self.plain(values["url"], values["files_url"] or files_url, secret)
         index = evolve(

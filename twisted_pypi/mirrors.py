@@ -21,15 +21,20 @@ class Mirror:
     pairs: tuple[tuple[str, str], ...]
 
     def there(self, url: str) -> str | None:
-        """The URL at the mirror; None if the mirror has nothing of the kind."""
+        """The URL at the mirror, without its query: a signature is for the place that gave it. None if nothing is."""
         found = max(
             (pair for pair in self.pairs if url.startswith(pair[0])), key=lambda pair: len(pair[0]), default=None
         )
-        return None if found is None else found[1] + url[len(found[0]) :]
+        return None if found is None else found[1] + url[len(found[0]) :].partition("?")[0]
 
 
 def canonical(mirrors: Iterable[Mirror], url: str) -> str:
-    """The URL that the index itself has for a URL at one of its mirrors; any other stays as it is."""
+    """The URL that the index itself has for a URL at one of its mirrors; any other stays as it is.
+
+    So does one with a query: by a signature a file can be had there alone.
+    """
+    if "?" in url:
+        return url
     ours, theirs = "", ""
     for mirror in mirrors:
         for here, there in mirror.pairs:

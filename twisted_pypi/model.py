@@ -140,11 +140,13 @@ class FileRoute:
 
     `index` binds the file to one index: only that index's pages speak of it. None: the first index in `indexes` order
     whose page named this very URL. `open` files may be fetched though no page named them (a configured origin);
-    others are refused. `pages` are the pages in which the file is looked for when it was asked for directly.
-    `path_hashes` are digests that the path itself carries, to be used only where no page names the file.
-    `companion_of` is the key of the file that this one accompanies (PEP 658: its `.metadata`); `derive` makes the
-    companion from that file, in a worker thread, and raises `ValueError` when it can't. `companion` makes the route of
-    the companion of a file from which one could be made. `tells_index`: clients are told of which index it is.
+    others are refused. `alone`: `indexes` are shown alone, so that what isn't open is refused also when it is stored,
+    unless their own pages named it; elsewhere whoever named it once vouches for what is stored. `pages` are the pages
+    in which the file is looked for when it was asked for directly. `path_hashes` are digests that the path itself
+    carries, to be used only where no page names the file. `companion_of` is the key of the file that this one
+    accompanies (PEP 658: its `.metadata`); `derive` makes the companion from that file, in a worker thread, and
+    raises `ValueError` when it can't. `companion` makes the route of the companion of a file from which one could be
+    made. `tells_index`: clients are told of which index it is.
     """
 
     key: str
@@ -158,6 +160,7 @@ class FileRoute:
     companion_of: str | None = None
     derive: Callable[[BinaryIO], bytes] | None = None
     tells_index: bool = False
+    alone: bool = False
     companion: Callable[[], FileRoute] | None = field(default=None, eq=False)
 
 

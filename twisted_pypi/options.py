@@ -181,7 +181,7 @@ INDEX_OPTIONS: tuple[Option, ...] = (
     Option("file-hosts", "HOST[:PORT]", units.host, repeatable=True),
     Option("ttl", "DUR", units.duration),
     Option("not-found-ttl", "DUR", units.duration),
-    Option("absent-status", "STATUS", units.whole_number(301, 499), repeatable=True),
+    Option("absent-status", "STATUS", units.absent_status, repeatable=True),
     Option("mirrors", "URL", units.address, repeatable=True),
     Option("proxy", "URL", units.proxy),
     Option("ca-file", "FILE", units.words),

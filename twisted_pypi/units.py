@@ -112,6 +112,16 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
+_ABSENT = (301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 410, 422, 451)
+
+
+def absent_status(text: str) -> int:
+    """A status by which an index may say that it lacks a project: a redirect, or a 4xx that doesn't say "later"."""
+    if text not in map(str, _ABSENT):
+        raise ValueError(f"{shown(text)} does not say that a project is lacking; {', '.join(map(str, _ABSENT))} may")
+    return int(text)
+
+
 def boolean(text: str) -> bool:
     """True for 1/true/yes/on, False for 0/false/no/off."""
     try:

@@ -162,6 +162,16 @@ def test_signed_links_are_renewed_when_they_have_run_out(
     assert not any(b"X-Amz-Signature" in found.read_bytes() for found in pages)
 
 
+def test_links_may_run_out_again_and_again(signing: Signing, start: Start, upstream: Upstream) -> None:
+    daemon = start()
+    (path,) = links(daemon, "lib").values()
+    for _ in range(3):
+        signing.signed += 1
+        assert ask(daemon, path).body == LIB.data
+        daemon.expire("lib", "?files=1")
+    assert upstream.count("/simple/lib/") == 4
+
+
 def test_the_second_refusal_is_the_answer(signing: Signing, start: Start, upstream: Upstream) -> None:
     daemon = start()
     (path,) = links(daemon, "lib").values()

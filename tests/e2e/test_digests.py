@@ -8,11 +8,11 @@ import http.client
 import pytest
 from attrs import evolve
 
-from e2e.clients import Reply, ask, links
+from e2e.clients import Installer, Reply, ask, links
 from e2e.content import JSON_TYPE
 from e2e.daemon import Daemon, Start
-from e2e.faults import chunked, no_length, reply
-from e2e.packages import File, blob
+from e2e.faults import chunked, no_length, reply, with_headers
+from e2e.packages import File, blob, wheel
 from e2e.single import MB, path_at, publish
 from e2e.upstream import Upstream
 from e2e.waiting import wait_for
@@ -75,6 +75,22 @@ def test_only_md5_is_announced(upstream: Upstream, daemon: Daemon) -> None:
     assert (again.state, again.body) == ("HIT", file.data)
     page_of(upstream, file, {"md5": "0" * 32})
     assert again.headers["etag"] == f'"sha256:{file.sha256}"'
+
+
+def test_a_wheel_that_upstream_calls_a_page_is_what_its_digest_says(
+    upstream: Upstream, daemon: Daemon, installer: Installer
+) -> None:
+    file = wheel("data")
+    page_of(upstream, file, {"md5": hashlib.md5(file.data).hexdigest()}, **{"core-metadata": False})
+    upstream.fault(file.path, with_headers({"Content-Type": "text/html"}))
+    path = path_at(daemon)
+    head = ask(daemon, path, method="HEAD")
+    assert (head.status, "content-length" in head.headers) == (200, False)
+    assert ask(daemon, path).body == file.data
+    stored(daemon, file)
+    for install in (installer.uv, installer.pip):
+        daemon.expire("data", "?files=1")
+        install(daemon, install.__name__, "data")
 
 
 def test_a_digest_that_the_page_changes_rules_over_the_stored_file(upstream: Upstream, daemon: Daemon) -> None:

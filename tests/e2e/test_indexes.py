@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
@@ -149,6 +149,16 @@ def test_an_index_of_the_file_is_served_alone_below_its_name(upstream: Upstream,
     ]
     # What is absent there is there for those who ask all indexes.
     assert ask(named, "/simple/public/").status == 200
+
+
+def test_what_another_index_named_is_refused_there_also_when_it_is_stored(upstream: Upstream, named: Daemon) -> None:
+    link = urljoin("/simple/public/", ask(named, "/simple/public/", Accept=JSON_TYPE).json()["files"][0]["url"])
+    host = urlsplit(upstream.files_url).netloc
+    below = f"/internal/files/http:{host}{link}"
+    assert ask(named, below).status == 403
+    assert [ask(named, link).status for _ in range(2)] == [200, 200]
+    assert [ask(named, below).status for _ in range(2)] == [403, 403]
+    assert ask(named, f"/files/http:{host}{link}").status == 200
 
 
 def test_redirects_of_one_index_stay_below_its_name(named: Daemon) -> None:

@@ -96,6 +96,13 @@ def test_the_page_has_all_fields(daemon: Daemon) -> None:
     assert ask(daemon, "/folder/simple/", Accept=JSON_TYPE).json()["projects"] == [{"name": "lib"}]
 
 
+def test_files_that_were_just_built_are_there_for_the_first_request(start: Start, config: Path, folder: Path) -> None:
+    put(folder, wheel("lib", "1.0"))
+    (folder / wheel("lib", "1.1").name).write_bytes(wheel("lib", "1.1").data)
+    daemon = start("--config", str(config))
+    assert versions(daemon, "lib") == ["1.0", "1.1"]
+
+
 def test_files_are_served_where_they_lie(daemon: Daemon) -> None:
     file = wheel("lib", "1.0", requires_python=">=3.8")
     (path,) = links(daemon, "lib").values()

@@ -280,6 +280,17 @@ class Resuming(FilesCase):
         self.assertEqual((self.body_of(asked), self.body_of(late)), (BODY, BODY))
         self.assertEqual([event.stored for event in self.of_kind(TransferEnded)], [True])
 
+    def test_who_went_on_with_wrong_bytes_is_told_apart_from_who_began(self) -> None:
+        self.name()
+        asked = self.ask()
+        began, went_on = self.broken(), self.rest(self.half)
+        self.deliver(began)
+        went_on.body = FakeBody([bytes(len(BODY) - self.half)], len(BODY) - self.half)
+        self.again(went_on)
+        self.assertEqual(len(self.of_kind(IntegrityFailed)), 1)
+        self.assertEqual(self.upstream.refused, [went_on])
+        self.successResultOf(asked).source.close()
+
     def test_what_is_not_stored_resumes_too(self) -> None:
         self.store.files.limits = evolve(self.store.files.limits, cache_size=0)
         self.name()
@@ -751,6 +762,61 @@ class Permission(FilesCase):
         self.name("bound")
         self.failureResultOf(self.ask(), Forbidden)
 
+    def store_for_main(self) -> None:
+        """Fetched by way of the mount of all indexes, since a page of `main` names it."""
+        self.name()
+        asked = self.ask()
+        self.deliver(pieces())
+        self.body_of(asked)
+
+    def shown_alone(self, index: str, **more: object) -> FileRoute:
+        return evolve(self.route, indexes=(index,), alone=True, **more)
+
+    def test_below_an_indexs_own_name_what_another_one_named_is_refused_though_it_is_stored(self) -> None:
+        self.store_for_main()
+        alone = self.shown_alone("other")
+        self.assertIsNone(self.files.ready(alone, Asker()))
+        self.failureResultOf(self.ask(alone), Forbidden)
+        self.failureResultOf(self.ask(alone, head=True), Forbidden)
+        self.failureResultOf(self.ask(alone, range="bytes=0-1"), Forbidden)
+        self.assertIsNotNone(self.files.ready(self.route, Asker()))
+
+    def test_what_its_own_page_named_is_served_there(self) -> None:
+        self.store_for_main()
+        self.name("other")
+        self.assertIsNotNone(self.files.ready(self.shown_alone("other"), Asker()))
+        self.assertEqual(self.body_of(self.ask(self.shown_alone("other"))), BODY)
+
+    def test_not_what_its_own_page_may_not_name(self) -> None:
+        self.store_for_main()
+        self.name("bound")
+        self.assertIsNone(self.files.ready(self.shown_alone("bound"), Asker()))
+        self.failureResultOf(self.ask(self.shown_alone("bound")), Forbidden)
+
+    def test_what_is_at_its_configured_hosts_is_served_there(self) -> None:
+        self.store_for_main()
+        self.assertEqual(self.body_of(self.ask(self.shown_alone("other", open=True))), BODY)
+
+    def test_a_companion_is_permitted_as_its_file_is(self) -> None:
+        self.store_for_main()
+        key = f"{URL}.metadata"
+        self.name(metadata={"sha256": hashlib.sha256(b"text").hexdigest()})
+        companion = evolve(self.route, key=key, url=key, companion_of=URL)
+        asked = self.ask(companion)
+        self.deliver(pieces(b"text", 1))
+        self.assertEqual(self.body_of(asked), b"text")
+        alone = evolve(companion, indexes=("other",), alone=True)
+        self.failureResultOf(self.ask(alone), Forbidden)
+        self.name("other")
+        self.assertEqual(self.body_of(self.ask(alone)), b"text")
+
+    def test_a_catalogue_out_of_order_permits_nothing_there(self) -> None:
+        self.store_for_main()
+        alone = self.shown_alone("other")
+        with patch.object(Knowledge, "recorded", side_effect=Unavailable("out of order")):
+            self.failureResultOf(self.ask(alone), Unavailable)
+            self.assertEqual(self.body_of(self.ask()), BODY)
+
     def test_another_index_does_not_speak_for_a_files_own(self) -> None:
         self.name("main", digest="0" * 64)
         asked = self.ask(evolve(self.route, index="other", open=True))
@@ -824,6 +890,18 @@ class Heads(FilesCase):
         asked = self.ask(head=True)
         request = self.upstream.answer(answer(200, content_length="12"))
         self.assertEqual((request.method, self.successResultOf(asked).length), ("HEAD", 12))
+
+    def test_a_page_for_browsers_tells_no_length_where_a_digest_decides(self) -> None:
+        link = FileLink(URL, {"md5": hashlib.md5(BODY).hexdigest()})
+        self.successResultOf(Deferred.fromCoroutine(self.store.facts.record_link("main", link)))
+        asked = self.ask(head=True)
+        self.upstream.answer(answer(200, content_length="12", content_type="text/html"))
+        self.assertIsNone(self.successResultOf(asked).length)
+
+    def test_and_is_refused_where_none_does(self) -> None:
+        asked = self.ask(head=True)
+        self.upstream.answer(answer(200, content_length="12", content_type="text/html"))
+        self.failureResultOf(asked, Unavailable)
 
 
 class Ranges(FilesCase):

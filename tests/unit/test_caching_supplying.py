@@ -318,6 +318,15 @@ class MakingAgain(SupplyCase):
         self.assertEqual(self.held(), METADATA)
         self.assertEqual({request.url for request in self.upstream.requests}, {URL})
 
+    def test_its_digest_decides_whatever_upstream_calls_the_pieces(self) -> None:
+        asked = self.ask(self.companion)
+        while self.upstream.waiting:
+            fetched = self.server.piece(self.upstream.waiting[0][0].headers["Range"])
+            fetched.headers = {**fetched.headers, "content-type": "text/html"}
+            self.upstream.answer(fetched)
+        self.assertEqual(self.body_of(asked), METADATA)
+        self.assertEqual({request.verifiable for request in self.upstream.requests[1:]}, {True})
+
     def test_another_file_there_now_is_not_served(self) -> None:
         self.server.data = wheel(LARGE_FILE, b"Name: other\n")
         asked = self.ask(self.companion)

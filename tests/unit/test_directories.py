@@ -9,13 +9,15 @@ import sqlite3
 import tarfile
 import time
 import zipfile
+from collections.abc import Coroutine
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from attrs import define, evolve, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from twisted_pypi.answers import Asker
@@ -500,13 +502,19 @@ class Served:
         self.directories = Directories(watch, (Spec(path=str(self.folder.root)),))
 
     def fetch(self, url: str = PAGE, **headers: str) -> Fetched:
+        return now(self.fetching(url, **headers))
+
+    def fetching(self, url: str = PAGE, **headers: str) -> Coroutine[Any, Any, Fetched]:
         upstream: Upstream = DirectoryUpstream(self.beyond, self.directories)
-        return now(upstream.fetch(FetchRequest(url, "folder", headers=headers)))
+        return upstream.fetch(FetchRequest(url, "folder", headers=headers))
 
     def file(self, key: str = FILE, indexes: tuple[str, ...] = ("folder",), **asker):
+        return now(self.filing(key, indexes, **asker))
+
+    def filing(self, key: str = FILE, indexes: tuple[str, ...] = ("folder",), **asker):
         files: Files = DirectoryFiles(self.files_beyond, self.directories, InlineWorkers())
         route = FileRoute(key, key, "name", None, indexes, open=True)
-        return now(files.answer(route, Asker(**asker)))
+        return files.answer(route, Asker(**asker))
 
 
 @pytest.fixture
@@ -527,16 +535,116 @@ def test_pages_are_answered_with_validators(served: Served) -> None:
     assert orjson.loads(now(served.fetch(f"{ORIGIN}simple/").body.read()))["projects"] == [{"name": "lib"}]
 
 
-def test_what_waits_is_no_absence(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+NEW = "new-1.0-py3-none-any.whl"
+NEWEST = "new-1.1-py3-none-any.whl"
+
+
+def come(asked: Deferred) -> Any:
+    """What was asked for, which has come."""
+
+    async def waiting() -> Any:
+        return await asked
+
+    return now(waiting())
+
+
+def asked_for_new(served: Served) -> list[Deferred]:
+    """Its page, the file and its metadata are asked for."""
+    key = f"{ORIGIN}packages/{NEW}"
+    asked = served.fetching(f"{ORIGIN}simple/new/"), served.filing(key), served.filing(f"{key}.metadata")
+    return [Deferred.fromCoroutine(each) for each in asked]
+
+
+def test_what_waits_to_be_read_is_waited_for(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "REST", 1e6)
-    served.folder.put("new-1.0-py3-none-any.whl", wheel())
     served.folder.look()
-    key = f"{ORIGIN}packages/new-1.0-py3-none-any.whl"
+    served.folder.put(NEW, wheel())
+    served.folder.look()
+    asked = asked_for_new(served)
+    assert not any(each.called for each in asked)
+    served.folder.look()
+    page, file, metadata = map(come, asked)
+    assert page.status == 200
+    file.source.close()
+    assert metadata.length > 0
+
+
+def test_what_waits_long_is_no_absence(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "REST", 1e6)
+    served.folder.put(NEW, wheel())
+    served.folder.look()
+    asked = asked_for_new(served)
+    for byte in range(int(watching.PATIENCE / INTERVAL)):  # it grows all the time
+        served.folder.put(NEW, wheel() + bytes([byte]))
+        served.folder.look()
     with pytest.raises(UpstreamFailed, match="being read"):
-        served.fetch(f"{ORIGIN}simple/new/")
-    for each in (key, f"{key}.metadata"):
+        come(asked[0])
+    for each in asked[1:]:
         with pytest.raises(Unavailable, match="being read"):
-            served.file(each)
+            come(each)
+
+
+def test_who_leaves_while_files_are_read_disturbs_nobody(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "REST", 1e6)
+    served.folder.look()
+    served.folder.put(NEW, wheel())
+    served.folder.look()
+    asked = asked_for_new(served)
+    asked[0].cancel()
+    with pytest.raises(CancelledError):
+        come(asked[0])
+    served.folder.look()
+    come(asked[1]).source.close()
+
+
+def project_of_two(folder: Folder) -> None:
+    """An older file, which rests, and a newer one, which doesn't yet."""
+    folder.put(NEW, wheel())
+    os.utime(folder.put(NEWEST, wheel("1.1")), (folder.clock.seconds(), folder.clock.seconds()))
+
+
+def listed(served: Served) -> Deferred:
+    """The page of the project of two, and how many files it lists."""
+
+    async def asking() -> int:
+        got = await served.fetching(f"{ORIGIN}simple/new/")
+        return len(orjson.loads(await got.body.read())["files"])
+
+    return Deferred.fromCoroutine(asking())
+
+
+def test_at_the_start_all_files_of_a_project_are_waited_for(folder: Folder) -> None:
+    project_of_two(folder)
+    served = Served(folder)
+    served.directories.start()
+    asked = listed(served)
+    assert not asked.called
+    folder.look()
+    assert come(asked) == 2
+
+
+def test_but_not_for_long(folder: Folder) -> None:
+    project_of_two(folder)
+    served = Served(folder)
+    served.directories.start()
+    asked = listed(served)
+    for step in range(int(watching.PATIENCE / INTERVAL)):
+        folder.put(NEWEST, bytes(step))
+        os.utime(folder.root / NEWEST, (folder.clock.seconds() + INTERVAL,) * 2)
+        folder.look()
+    assert come(asked) == 1
+    assert come(listed(served)) == 1
+
+
+def test_later_what_is_there_is_listed_at_once(folder: Folder) -> None:
+    folder.put(NEW, wheel())
+    served = Served(folder)
+    served.directories.start()
+    folder.look()
+    project_of_two(folder)
+    folder.look()
+    assert folder.shelf.waiting == {NEWEST}
+    assert come(listed(served)) == 1
 
 
 def test_what_is_of_no_directory_is_asked_beyond(served: Served) -> None:

@@ -118,8 +118,8 @@ class ResumingTests(SynchronousTestCase):
             validator,
             False,
             self.clock,
+            FakeFetched(200, {}, first, URL),
             self.events.append,
-            first,
             self.line,
             lambda: hashlib.sha256(self.got).hexdigest(),
         )

@@ -17,6 +17,8 @@ from unit.test_config import PATH, SECRET, failure, load, settings
 
 URL = "url = 'https://a.example/simple/'"
 
+NOT_ABSENT = (200, 204, 300, 304, 407, 408, 421, 425, 429, 500, 503, "later")
+
 
 def table(keys: str, name: str = "a") -> str:
     return f"[[index]]\nname = '{name}'\n{keys}\n"
@@ -127,6 +129,19 @@ def test_a_secret_in_a_url_makes_the_file_secret(key: str) -> None:
         (f"{URL}\ninsecure = 'yes'", "insecure: must be true or false"),
         (f"{URL}\nmetadata = 1", "metadata: must be true or false"),
         (f"{URL}\nclient-key = '/k.pem'", "client-key: there is no client-certificate"),
+        (f"{URL}\nabsent-status = []", "absent-status: is empty; without this key it is 404 and 410"),
+        *(
+            (f"{URL}\nabsent-status = [404, '{status}']", f"absent-status: '{status}' does not say that")
+            for status in NOT_ABSENT
+        ),
+        (
+            f"url = 'https://u:{SECRET}@a.example/simple'\ntoken = '{SECRET}'",
+            "url: there are credentials in it, and token is",
+        ),
+        (
+            f"url = 'https://{SECRET}@a.example/simple'\nusername-env = 'U'",
+            "url: there are credentials in it, and username-env",
+        ),
         (f"{URL}\nroute = ['acme-*']", "route: unknown key; is it routes?"),
         (f"{URL}\nlog-level = 'debug'", "log-level: unknown key; it belongs to the top of the file"),
     ],
@@ -148,10 +163,18 @@ def test_bad_tables_name_table_and_key(keys: str, problem: str) -> None:
         (f"[[index]]\n{URL}", "[[index]]: name is missing"),
         ("routes = ['acme-*']", f"{PATH}: routes: unknown key; it belongs to an [[index]] table"),
         ("[index]\nname = 'a'", f"{PATH}: index: must be [[index]] tables"),
+        (f"index-url = 'https://u:{SECRET}@i.example'\ntoken = 't'", f"{PATH}: index-url: there are credentials in it"),
     ],
 )
 def test_bad_files(toml: str, problem: str) -> None:
-    assert problem in failure(toml=toml)
+    message = failure(toml=toml)
+    assert problem in message
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 410, 422, 451])
+def test_statuses_that_may_say_that_a_project_is_lacking(status: int) -> None:
+    assert settings(toml=table(f"{URL}\nabsent-status = {status}")).indexes[0].absent_status == {status}
 
 
 EXTRA = {"PYPICACHE_EXTRA_INDEX_URL": "https://a.example/ https://b.example/,https://c.example/"}

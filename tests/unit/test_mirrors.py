@@ -54,11 +54,11 @@ MIRRORS = mirrors_of(Spec())
             ),
         ),
         (
-            "https://files.example/packages/ab/a.whl?sig=1",
+            "https://files.example/packages/ab/a.whl",
             (
-                "https://m.example/pypi/packages/ab/a.whl?sig=1",
-                "https://cdn.example/packages/ab/a.whl?sig=1",
-                "http://cache.example:8080/packages/ab/a.whl?sig=1",
+                "https://m.example/pypi/packages/ab/a.whl",
+                "https://cdn.example/packages/ab/a.whl",
+                "http://cache.example:8080/packages/ab/a.whl",
             ),
         ),
         ("https://files.example/other/a.whl", (None, None, None)),
@@ -70,6 +70,15 @@ def test_there_and_back(url: str, there: tuple[str | None, ...]) -> None:
     assert tuple(mirror.there(url) for mirror in MIRRORS) == there
     assert {canonical(MIRRORS, found) for found in there if found} <= {url}
     assert canonical(MIRRORS, url) == url
+
+
+def test_a_signature_stays_where_it_is_from() -> None:
+    signed = "https://files.example/packages/a.whl?sig=secret"
+    assert [mirror.there(signed) for mirror in MIRRORS] == [
+        mirror.there(signed.partition("?")[0]) for mirror in MIRRORS
+    ]
+    theirs = "https://m.example/pypi/packages/a.whl?sig=secret"
+    assert canonical(MIRRORS, theirs) == theirs
 
 
 def test_files_beside_the_index_are_beside_the_mirror() -> None:

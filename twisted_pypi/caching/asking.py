@@ -38,9 +38,9 @@ class Asking:
     _flights: Singleflight[Asked] = field(factory=Singleflight, init=False)
     _absent: Expiring = field(factory=Expiring, init=False)
 
-    def running(self, route: PageRoute, *, anew: bool = False) -> bool:
+    def running(self, route: PageRoute) -> bool:
         """Whether the route's sources are being asked."""
-        return self._flights.running(_key(route, anew))
+        return self._flights.running(_key(route, anew=False))
 
     async def ask(
         self, route: PageRoute, sources: tuple[PageSource, ...], client: str, seconds: float, *, anew: bool = False

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted_pypi.answers import Asker, CacheState, FileAnswer, Provenance
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.caching.passing import LARGE_FILE, length_of, passes_through, relayed_part
-from twisted_pypi.caching.plausible import undisputed
+from twisted_pypi.caching.plausible import page_type, undisputed
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.errors import UpstreamFailed
 
@@ -21,7 +21,10 @@ class Direct:
     clock: IReactorTime
 
     async def head(self, key: str, known: Known, client: str) -> FileAnswer:
-        """The file's length, without a download: the page knows it, or upstream's HEAD tells it."""
+        """The file's length, without a download: the page knows it, or upstream's HEAD tells it.
+
+        None where that is headed as a page for browsers: only the file's digest could show that it is the file.
+        """
         running = self.transfers.running(key)
         if running is not None:
             size = running.length if known.size is None else known.size
@@ -32,7 +35,8 @@ class Direct:
         fetched = await self.transfers.fetch(known, client, method="HEAD")
         fetched.body.abandon()
         how = Provenance(CacheState.MISS, upstream_status=200, upstream_seconds=self.clock.seconds() - begun)
-        return FileAnswer(length_of(fetched.headers), known.sha256, None, how)
+        length = None if page_type(fetched) else length_of(fetched.headers)
+        return FileAnswer(length, known.sha256, None, how)
 
     async def part(self, key: str, known: Known, asker: Asker) -> FileAnswer | None:
         """The range that is asked for, if it is a small one of a large file; None when the whole file is due."""

@@ -129,7 +129,7 @@ class CachedFiles:
         return _of(route, file.index, await self._at_rest(file, asker, CacheState.HIT))
 
     async def _agreed(self, route: FileRoute, file: StoredFile, asker: Asker) -> StoredFile | None:
-        """The file, unless its index's page has come to announce another one.
+        """The file, unless its index's page has come to announce another one, or it isn't for this route.
 
         No other index's page can have it dropped. Raises `Unavailable` where that page announces another file.
         """
@@ -138,7 +138,11 @@ class CachedFiles:
         try:
             known = await self.knowledge.recorded(route)
         except CacheError:  # the catalogue is out of order: nothing speaks against the file
+            if route.alone and not route.open:  # but nothing for it either
+                raise
             return file
+        if not self.knowledge.allows(route, known):
+            return None
         verdict = agrees(file, known.hashes)
         if verdict or not known.hashes:
             return file

@@ -1,9 +1,9 @@
 """What is known of a file before it is fetched: who named it, its digest and its size.
 
 Laws: an index's own page rules what its files are; no other index's page replaces that, and at its own origins it is
-heard before all others; a digest in the path counts only where no page names the file; where nobody announced a digest,
-the one at the first download counts from then on; a file that no page names is fetched only from an origin the operator
-configured.
+heard before all others; below an index's own name no other one's page permits a file, stored or not; a digest in the
+path counts only where no page names the file; where nobody announced a digest, the one at the first download counts
+from then on; a file that no page names is fetched only from an origin the operator configured.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ class Knowledge:
         if links is None:
             return None
         known = _said_of(route, self._first(route, links))
+        if not self.allows(route, known):
+            return None
         if known.hashes:
             return known, (links, None)
         first = self.facts.hot_marks(_first_of(known.index), route.key)
@@ -111,23 +113,24 @@ class Knowledge:
             return False
         return first is None or self.facts.hot_marks(_first_of(first[0]), route.key) == first[1]
 
+    def allows(self, route: FileRoute, known: Known) -> bool:
+        """Whether the file may be served from the store: what is `alone` only if it could be fetched as well."""
+        return not route.alone or route.open or (known.named and self.permits(known.index, known.url))
+
     async def renewed(self, index: str, url: str, client: str) -> str | None:
-        """Where the index says now that the file at `url` (with its query) is, its page being read anew if need be.
+        """Where the index says that the file at `url` (with its query) is, once its page was read anew.
 
         None if it says nothing else.
         """
-        said = await self._said_now(index, url)
-        if said != url:
-            return said  # somebody had the page read meanwhile
         page = self.page_of(index, url)
         if page is None:
             return None
         await self.pages.renew(page, client)
-        said = await self._said_now(index, url)
+        said = await self.said(index, url)
         return None if said == url else said
 
-    async def _said_now(self, index: str, url: str) -> str | None:
-        """Where the index's page says that this file, or companion of a file, is; None if nowhere it may be."""
+    async def said(self, index: str, url: str) -> str | None:
+        """Where the index's page last said that this file, or companion of a file, is; None if nowhere it may be."""
         key = key_of(url)
         for file, where in ((key, _file_url), (key.removesuffix(COMPANION), _companion_url)):
             said = next((where(named.link) for named in await self.facts.links(file) if named.index == index), None)

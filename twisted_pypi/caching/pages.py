@@ -158,12 +158,8 @@ class CachedPages:
 
     async def renew(self, route: PageRoute, client: str) -> None:
         """See `interfaces.Pages`."""
-        anew = f"{wording.question(route)} anew"
-        now = self.clock.seconds()
-        if self.policy.offline or (self._insisted.left(anew, now) and not self._asking.running(route, anew=True)):
-            return
-        self._insisted.add(anew, now + INSIST_INTERVAL)
-        await self._asking.ask(route, route.sources, client, BUDGET, anew=True)
+        if not self.policy.offline:
+            await self._asking.ask(route, route.sources, client, BUDGET, anew=True)
 
     def stop(self) -> None:
         """Give up the fetches under way."""

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from twisted_pypi.caching.knowledge import Known
-from twisted_pypi.fetching.integrity import verifiable
 from twisted_pypi.fetching.transfer import TransferResult
 from twisted_pypi.interfaces import Fetched
 
 _PAGES = ("text/html", "application/xhtml+xml")
 
 
-def contradiction(fetched: Fetched, known: Known, method: str) -> tuple[str, str, str] | None:
-    """(what, expected, got) of an answer that is not the file; None when it may be, or when a digest will decide.
+def contradiction(fetched: Fetched, known: Known) -> tuple[str, str, str] | None:
+    """(what, expected, got) of an answer that is not the file; None when it may be. Not to be asked where a digest is.
 
     The size of a part says nothing of the whole.
     """
-    if method == "GET" and verifiable(known.hashes):
-        return None
     length = fetched.body.length if fetched.status == 200 else None
     if None not in (length, known.size) and length != known.size:
         return "size", str(known.size), str(length)
+    kind = page_type(fetched)
+    return ("type", "a file", kind) if kind else None
+
+
+def page_type(fetched: Fetched) -> str:
+    """The media type of an answer that calls itself a page for browsers, "" for any other."""
     kind = fetched.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return ("type", "a file", kind) if kind in _PAGES else None
+    return kind if kind in _PAGES else ""
 
 
 def undisputed(length: int | None, known: Known) -> int | None:

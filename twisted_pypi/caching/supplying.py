@@ -88,7 +88,7 @@ class Supplier:
         sha256 = (await self.supplied.of(source)).get(route.companion_of)
         if sha256 is None or known.sha256 != sha256:
             return None
-        body = await self._read(route, file_of(known), asker.client)
+        body = await self._read(route, file_of(known), asker.client, verifiable=True)
         if body is None or hashlib.sha256(body).hexdigest() != sha256:
             return None
         await self.companions.keep(route, known, body)
@@ -116,13 +116,16 @@ class Supplier:
         else:
             await self._announce(companion, source, known, body)
 
-    async def _read(self, companion: FileRoute, known: Known, client: str) -> bytes | None:
-        """The companion, from pieces of the file; None when upstream has no ranges, or it is nowhere in the file."""
+    async def _read(self, companion: FileRoute, known: Known, client: str, *, verifiable: bool = False) -> bytes | None:
+        """The companion, from pieces of the file; None when upstream has no ranges, or it is nowhere in the file.
+
+        `verifiable`: the companion's own digest is known.
+        """
         if companion.derive is None:
             return None
 
         def fetch(range_: str) -> Awaitable[Fetched]:
-            return self.transfers.fetch(known, client, range_=range_)
+            return self.transfers.fetch(known, client, range_=range_, verifiable=verifiable)
 
         reader = PieceReader(fetch, self.companions.workers, companion.derive, known.size)
         try:

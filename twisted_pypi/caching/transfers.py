@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -101,12 +101,19 @@ class Transfers:
         joined = self._opening.running(route.key)
         return self._opening.do(route.key, partial(self._open, route, known, client)), joined
 
-    async def fetch(self, known: Known, client: str, method: str = "GET", range_: str = "") -> Fetched:
-        """One upstream request for the file. Raises `Absent` for 404 and 410, else `UpstreamFailed` (`WrongBody`)."""
+    async def fetch(
+        self, known: Known, client: str, method: str = "GET", range_: str = "", *, verifiable: bool = False
+    ) -> Fetched:
+        """One upstream request for the file. Raises `Absent` for 404 and 410, else `UpstreamFailed` (`WrongBody`).
+
+        `verifiable`: a digest decides in the end, though not one of the file itself.
+        """
         headers = {"Range": range_} if range_ else {}
-        fetched = await self.upstream.fetch(_request(known, client, headers, method))
+        request = _request(known, client, headers, method)
+        request = evolve(request, verifiable=request.verifiable or verifiable)
+        fetched = await self.upstream.fetch(request)
         if fetched.status in (200, 206) and (fetched.status == 200 or range_):
-            wrong = contradiction(fetched, known, method)
+            wrong = None if request.verifiable else contradiction(fetched, known)
             if wrong is not None:
                 fetched.body.abandon()
                 refuse(self.observer, without_secrets(known.url), *wrong)
@@ -197,7 +204,7 @@ class Transfers:
         transfer = Transfer(body, into, known.hashes, length, self.observer, body.url, self.clock)
         opened = Opened(fetched, undisputed(body.whole, known), known.sha256, transfer)
         self._running[route.key] = opened
-        self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer))
+        self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer, body))
         return opened
 
     def relay(self, fetched: Fetched, known: Known, client: str) -> RelaySource:
@@ -223,8 +230,8 @@ class Transfers:
             validator_of(fetched.headers),
             verifiable(known.hashes),
             self.clock,
+            fetched,
             self.observer,
-            fetched.body,
             partial(self._again, known, client),
             partial(hexdigest, "sha256"),
         )
@@ -244,7 +251,9 @@ class Transfers:
             self.observer(FetchFailed(failure.url, failure.reason, file=True))
         return failure
 
-    async def _carry(self, route: FileRoute, known: Known, opened: Opened, transfer: Transfer) -> None:
+    async def _carry(
+        self, route: FileRoute, known: Known, opened: Opened, transfer: Transfer, body: ResumingBody
+    ) -> None:
         """Receive, release to the clients, publish. Failures are events: every client already saw its own."""
         url = without_secrets(known.url)
         self.observer(TransferStarted(url))
@@ -262,8 +271,8 @@ class Transfers:
             stored = True
         except UpstreamFailed as failure:
             reason = failure.reason
-            if isinstance(failure, WrongBody):
-                self.upstream.refuse(opened.fetched)
+            if isinstance(failure, WrongBody):  # the places that broke off before rest already
+                self.upstream.refuse(body.fetched)
         except CancelledError:
             reason = "stopped"
             transfer.break_off()  # `receive` may not have begun

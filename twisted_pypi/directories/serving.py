@@ -137,7 +137,8 @@ class DirectoryUpstream:
         if found is None:
             raise UpstreamFailed("is no directory that is configured", request.url)
         watch, spec = found
-        shelf = await watch.shelf()
+        project = project_in(request.url)
+        shelf = await watch.shelf(lambda shelf: shelf.projects.get(project or "", ()))
         if shelf is None:
             raise UpstreamFailed(watch.failure, request.url, unreachable=True)
         return _conditional(request, _page(shelf, spec, request.url))
@@ -203,10 +204,10 @@ class DirectoryFiles:
         if found is None or found[1].name not in route.indexes:
             raise Absent(f"{route.name}: no directory of this index has it")
         watch, spec = found
-        shelf = await watch.shelf()
+        name = file_in(route.key)
+        shelf = await watch.shelf(lambda _: (name.removesuffix(_METADATA),))
         if shelf is None:
             raise Unavailable(f"{route.name}: {watch.failure}")
-        name = file_in(route.key)
         item = shelf.items.get(name)
         if item is not None:
             return await self._whole(watch, route, item, asker)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from attrs import define, field, frozen
 from twisted.internet import defer
@@ -46,10 +46,17 @@ TURN = 5.0
 """Seconds of reading after which the directory is looked through again."""
 
 PATIENCE = 8.0
-"""Seconds that a request waits for the first look."""
+"""Seconds that a request waits for the first look, or for files that are being read."""
+
+Wanted = Callable[[Shelf], Collection[str]]
+"""The names of the files that a request is about."""
 
 MAX_TOLD = 20
 """Files that can't be served that are named in the log at once; of the others it tells how many."""
+
+
+def _none(shelf: Shelf) -> Collection[str]:
+    return ()
 
 
 @frozen
@@ -85,6 +92,7 @@ class Watch:
     _stopped: bool = field(default=False, init=False)
     _pause: float = field(default=INTERVAL, init=False)
     _settled: bool = field(default=False, init=False)
+    _beginning: bool = field(default=True, init=False)
 
     def start(self) -> None:
         """Begin to look."""
@@ -97,17 +105,35 @@ class Watch:
             self._task.cancel()
         self._wake()
 
-    async def shelf(self) -> Shelf | None:
-        """What there is, after the first look; None when the directory can't be read (`failure` tells why)."""
-        while self._shelf is None and not self.failure and not self._stopped:
+    async def shelf(self, wanted: Wanted = _none) -> Shelf | None:
+        """What there is, after the first look; None when the directory can't be read (`failure` tells why).
+
+        While none of the files that are `wanted` could be read yet, it is waited for, at the beginning for all of them;
+        but not longer than `PATIENCE`.
+        """
+        if self._is_awaited(wanted):
+            try:
+                await Deferred.fromCoroutine(self._changed(wanted)).addTimeout(PATIENCE, self.clock)
+            except defer.TimeoutError:
+                self._beginning = False
+                if self._shelf is None:  # as a file system does whose server is gone
+                    self._fail(f"{self.root} does not answer")
+        return None if self.failure else self._shelf
+
+    async def _changed(self, wanted: Wanted) -> None:
+        while self._is_awaited(wanted):
             waiter: Deferred[None] = Deferred()
             self._waiters.append(waiter)
-            waiter.addTimeout(PATIENCE, self.clock)
-            try:
-                await waiter
-            except defer.TimeoutError:  # as a file system does whose server is gone
-                self._fail(f"{self.root} does not answer")
-        return None if self.failure else self._shelf
+            await waiter
+
+    def _is_awaited(self, wanted: Wanted) -> bool:
+        if self.failure or self._stopped:
+            return False
+        if self._shelf is None:
+            return True
+        names = wanted(self._shelf)
+        missing = sum(name in self._shelf.waiting for name in names)
+        return missing > 0 and (self._beginning or missing == len(names))
 
     async def _run(self) -> None:
         try:
@@ -159,6 +185,8 @@ class Watch:
         unread = list(self._unread(listing))
         resting = [path for path in unread if self._rests(path, listing, before)]
         self._settled = not unread
+        if self._settled:
+            self._beginning = False
         resting.sort(key=lambda path: -listing.touched[path])  # what was put there now is waited for
         until = self.clock.seconds() + TURN
         while resting and self.clock.seconds() < until:

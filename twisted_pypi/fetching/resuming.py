@@ -15,7 +15,7 @@ from twisted_pypi.events import IntegrityFailed, TransferBroke
 from twisted_pypi.fetching.integrity import WrongBody
 from twisted_pypi.fetching.pace import PATIENCE, SLOWEST
 from twisted_pypi.fetching.resume import BACKOFF, PROGRESS, Verdict, content_range, judge, question
-from twisted_pypi.interfaces import Fetched, FetchedBody, Observer
+from twisted_pypi.interfaces import Fetched, Observer
 
 Reopen = Callable[[Mapping[str, str]], Awaitable[Fetched]]
 """Ask for the file again with these further headers; 200, 206 or 416. Raises `UpstreamFailed` for the rest."""
@@ -23,7 +23,9 @@ Reopen = Callable[[Mapping[str, str]], Awaitable[Fetched]]
 
 @define(eq=False)
 class ResumingBody:
-    """An `interfaces.FetchedBody` over `body`, whose first byte is at `position` of the file.
+    """An `interfaces.FetchedBody` over that of `fetched`, whose first byte is at `position` of the file.
+
+    After a break `fetched` is the answer by which the body goes on.
 
     `whole` is the file's length, if known; `validator` what `If-Range` may hold. `verifiable`: a digest decides in the
     end. `prefix` is the SHA-256, in hex, of everything before what `read` gives next. A break is followed by up to
@@ -37,8 +39,8 @@ class ResumingBody:
     validator: str
     verifiable: bool
     clock: IReactorTime
+    fetched: Fetched
     _observer: Observer
-    _body: FetchedBody
     _reopen: Reopen
     _prefix: Callable[[], str]
     length: int | None = field(init=False)
@@ -57,7 +59,7 @@ class ResumingBody:
     @property
     def delimited(self) -> bool:
         """See `interfaces.FetchedBody`."""
-        return self._body.delimited
+        return self.fetched.body.delimited
 
     async def read(self) -> bytes:
         """The next bytes of the file, b"" at its end."""
@@ -78,14 +80,14 @@ class ResumingBody:
     def abandon(self) -> None:
         """See `interfaces.FetchedBody`."""
         self._abandoned = True
-        self._body.abandon()
+        self.fetched.body.abandon()
 
     async def _next(self) -> bytes:
         """What comes next from the network. Time counts only while we wait for it: clients may be slow themselves."""
         if self._waited > PATIENCE and self._came < SLOWEST * self._waited:
             raise UpstreamFailed(f"only {self._came} bytes within {self._waited:.0f} s", self.url)
         begun = self.clock.seconds()
-        data = await self._body.read()
+        data = await self.fetched.body.read()
         self._waited += self.clock.seconds() - begun
         self._came += len(data)
         return data
@@ -100,7 +102,7 @@ class ResumingBody:
         """Get a further body that goes on here. Raises the last failure when the attempts are used up."""
         self._since_break = 0
         while True:
-            self._body.abandon()
+            self.fetched.body.abandon()
             if self._abandoned or self._attempts == len(BACKOFF) or _is_final(failure):
                 raise failure
             delay = BACKOFF[self._attempts]
@@ -118,7 +120,7 @@ class ResumingBody:
             raise UpstreamFailed("given up", self.url)
         asked = {} if self._compare else question(self.position, self.validator, self.verifiable)
         fetched = await self._reopen(asked)
-        self._body, self._waited, self._came = fetched.body, 0.0, 0
+        self.fetched, self._waited, self._came = fetched, 0.0, 0
         coming = fetched.body.length
         verdict = judge(fetched.status, fetched.headers, coming, asked, self.position, self.whole)
         if self._abandoned or verdict is Verdict.WHOLE:

@@ -25,7 +25,7 @@ class Pages(Protocol):
         """The body. Raises `LookupError` when the page was replaced meanwhile: ask for the answer again."""
 
     async def renew(self, route: PageRoute, client: str) -> None:
-        """Read the page anew though it is fresh: what it said of a file is no longer right. Once in 10 s at most."""
+        """Read the page anew, once for all who wait, though it is fresh: what it said of a file is no longer right."""
 
     async def withhold(self, route: PageRoute, index: str, key: str) -> None:
         """The companion of the file with this key can't be had: the index's page is not to announce it any more."""

@@ -132,6 +132,7 @@ class NamedMount:
     """`interfaces.Mount` for one index alone, below `/NAME/`: its pages and files, none of the other APIs.
 
     What caching remembers of a route's key (absent, being fetched) holds for this index only, so the keys are its own.
+    Files have one key for all: their routes say that no other index's pages count (`FileRoute.alone`).
     """
 
     name: str
@@ -155,7 +156,7 @@ class NamedMount:
             case PageRoute() as route:
                 return self._own(route)
             case FileRoute() as file:
-                return evolve(file, pages=file.pages and self._own(file.pages))
+                return evolve(file, alone=True, pages=file.pages and self._own(file.pages))
 
     def pages_of(self, name: str) -> tuple[PageRoute, ...]:
         """The pages of a project of this index, or its "list" of all projects."""
