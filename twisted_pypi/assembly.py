@@ -25,7 +25,7 @@ from twisted_pypi.caching.files import CachedFiles
 from twisted_pypi.caching.inventory import Inventory, name_in
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import CachedPages
-from twisted_pypi.caching.purge import Purger
+from twisted_pypi.caching.purge import CachePurger
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.supplied import Supplied
@@ -40,7 +40,7 @@ from twisted_pypi.events import Event
 from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.figures import Figures
-from twisted_pypi.interfaces import Listing, Observer, Upstream
+from twisted_pypi.interfaces import Listing, Mount, Observer, Upstream
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
 from twisted_pypi.portions import (
@@ -154,7 +154,8 @@ class _Front:
     def __call__(self, settings: Settings, mount: IndexMount) -> Services:
         """What the site needs to serve under these settings."""
         named = named_mounts(settings.indexes)
-        self.store.use_names(partial(name_in, (mount, *named)))
+        mounts: tuple[Mount, ...] = (mount, *named)
+        self.store.use_names(partial(name_in, mounts))
         return Services(
             mounts=(*named, mount),
             pages=self.pages,
@@ -163,17 +164,22 @@ class _Front:
             observer=self.observer,
             clock=self.wall,
             readiness=self.readiness,
-            purge=Purger((mount, *named), self.pages, self.knowledge, self.store, self.parsing, self.settled).purge,
+            purger=self._purger(mounts),
             status=self.status,
             metrics=self.metrics.render,
-            inventory=Inventory(self.listing, (mount, *named), self.wall.seconds),
+            inventory=Inventory(self.listing, mounts, self.wall.seconds),
             prefix=settings.prefix,
             base_url=settings.base_url or "",
             allow=settings.allow,
             trusted_proxy=settings.trusted_proxy,
             admin_token=settings.admin_token or "",
             identity=IDENTITY,
+            offline=settings.offline,
         )
+
+    def _purger(self, mounts: tuple[Mount, ...]) -> CachePurger:
+        stored = self.store, self.listing
+        return CachePurger(mounts, self.pages, self.knowledge, *stored, self.parsing, self.settled)
 
     def site(self, reactor: Any, settings: Settings, mount: IndexMount) -> CacheSite:
         """The site that serves under these settings until others come into force."""

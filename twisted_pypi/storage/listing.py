@@ -54,6 +54,10 @@ class DiskListing:
         """The same, a row for each name. Raises `Unavailable`."""
         return await self.workers.run(heaped, self.directory, wanted)
 
+    async def names_after(self, name: str, wanted: Wanted) -> list[str]:
+        """The next names from a to z. Raises `Unavailable`."""
+        return await self.workers.run(names_after, self.directory, name, wanted)
+
 
 def listed(directory: str, wanted: Wanted, at_rest: bool = False) -> tuple[Totals, list[Listed]]:
     """Pages and files, each a row; `at_rest`: no daemon uses the directory. Raises `Unavailable`."""
@@ -72,6 +76,15 @@ def heaped(directory: str, wanted: Wanted, at_rest: bool = False) -> tuple[Total
     query = f"SELECT {_HEAP} FROM entries {where} GROUP BY heap ORDER BY {order} LIMIT ? OFFSET ?"
     with _reading(directory, at_rest) as db:
         return _totals(db, where, values), [Heap(*row) for row in db.execute(query, (*values, *_slice(wanted)))]
+
+
+def names_after(directory: str, name: str, wanted: Wanted, at_rest: bool = False) -> list[str]:
+    """The next names from a to z. Raises `Unavailable`."""
+    where, values = _where(wanted)
+    clause = f"{where} AND name > ?" if where else "WHERE name > ?"
+    query = f"SELECT DISTINCT name FROM entries {clause} ORDER BY name LIMIT ?"
+    with _reading(directory, at_rest) as db:
+        return [row[0] for row in db.execute(query, (*values, name, _slice(wanted)[0]))]
 
 
 def pattern_of(text: str) -> str:
