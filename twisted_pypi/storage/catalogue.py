@@ -221,6 +221,11 @@ class Catalogue:
         with self._transaction():
             marks.forget_marks(self._db, kind, subjects)
 
+    def unmark_until(self, now: float) -> int:
+        """See `marks.forget_past`."""
+        with self._transaction():
+            return marks.forget_past(self._db, now)
+
     def _connect(self) -> None:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         # Twisted's pool of one may end its thread and begin another: still one at a time.
