@@ -22,9 +22,10 @@ from attrs import define, frozen
 from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.expired import RenewingUpstream
 from twisted_pypi.caching.files import CachedFiles
+from twisted_pypi.caching.inventory import Inventory, name_in
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import CachedPages
-from twisted_pypi.caching.purge import Purger
+from twisted_pypi.caching.purge import CachePurger
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.supplied import Supplied
@@ -39,7 +40,7 @@ from twisted_pypi.events import Event
 from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.figures import Figures
-from twisted_pypi.interfaces import Observer, Upstream
+from twisted_pypi.interfaces import Listing, Mount, Observer, Upstream
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
 from twisted_pypi.portions import (
@@ -55,6 +56,7 @@ from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.settings import Settings
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.layout import READINGS
+from twisted_pypi.storage.listing import DiskListing
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
 from twisted_pypi.web.event_log import EventLog
@@ -83,7 +85,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     """All parts, wired. Opens nothing and starts nothing. Raises `ConfigError` for options that can't be used."""
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
-    looking = pool(1, "directories")
+    looking, listing = pool(1, "directories"), pool(1, "listing")
     wall = WallClock(reactor)
     metrics, access_log = Metrics(), _access_log(wall, settings)
     log = EventLog(log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
@@ -109,7 +111,10 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     status = Figures(store, metrics, reactor.seconds(), reactor).now
     served = DirectoryFiles(files, directories, disk)
     settled = files.transfers.settled
-    front = _Front(wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, status, settled)
+    listed = DiskListing(settings.cache_dir, listing)
+    front = _Front(
+        wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, status, settled, listed
+    )
     site = front.site(reactor, settings, mount)
     return Parts(
         site,
@@ -119,7 +124,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         upstream,
         mirrored,
         store,
-        (disk, catalogue, parsing, looking),
+        (disk, catalogue, parsing, looking, listing),
         access_log,
         knowledge,
         log,
@@ -144,10 +149,13 @@ class _Front:
     metrics: Metrics
     status: Callable[[], Mapping[str, object]]
     settled: Callable[[str], Awaitable[None]]
+    listing: Listing
 
     def __call__(self, settings: Settings, mount: IndexMount) -> Services:
         """What the site needs to serve under these settings."""
         named = named_mounts(settings.indexes)
+        mounts: tuple[Mount, ...] = (mount, *named)
+        self.store.use_names(partial(name_in, mounts))
         return Services(
             mounts=(*named, mount),
             pages=self.pages,
@@ -156,16 +164,22 @@ class _Front:
             observer=self.observer,
             clock=self.wall,
             readiness=self.readiness,
-            purge=Purger((mount, *named), self.pages, self.knowledge, self.store, self.parsing, self.settled).purge,
+            purger=self._purger(mounts),
             status=self.status,
             metrics=self.metrics.render,
+            inventory=Inventory(self.listing, mounts, self.wall.seconds),
             prefix=settings.prefix,
             base_url=settings.base_url or "",
             allow=settings.allow,
             trusted_proxy=settings.trusted_proxy,
             admin_token=settings.admin_token or "",
             identity=IDENTITY,
+            offline=settings.offline,
         )
+
+    def _purger(self, mounts: tuple[Mount, ...]) -> CachePurger:
+        stored = self.store, self.listing
+        return CachePurger(mounts, self.pages, self.knowledge, *stored, self.parsing, self.settled)
 
     def site(self, reactor: Any, settings: Settings, mount: IndexMount) -> CacheSite:
         """The site that serves under these settings until others come into force."""

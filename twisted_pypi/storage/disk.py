@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -19,6 +20,7 @@ from twisted_pypi.storage.eviction import Evictor
 from twisted_pypi.storage.layout import CATALOGUE, FILES, PAGES
 from twisted_pypi.storage.limits import Limits
 from twisted_pypi.storage.lock import OPTION, DirectoryLock, lock_directory
+from twisted_pypi.storage.pruning import Pruner
 from twisted_pypi.storage.reconcile import Reconciler
 from twisted_pypi.storage.rows import FILE, PAGE
 from twisted_pypi.storage.tree import Tree
@@ -45,6 +47,7 @@ class DiskStore:
     _pages: DiskPages = field(init=False)
     _evictor: Evictor = field(init=False)
     _reconciler: Reconciler = field(init=False)
+    _pruner: Pruner = field(init=False)
     _lock: DirectoryLock | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -56,6 +59,7 @@ class DiskStore:
         self.files = self._files = DiskFiles(engine)
         self._evictor = Evictor(engine, {PAGE: pages, FILE: self._files})
         self._reconciler = Reconciler(engine, facts, self.pages)
+        self._pruner = Pruner(engine)
         engine.grown = self._evictor.check
 
     async def start(self) -> None:
@@ -77,6 +81,7 @@ class DiskStore:
             self._engine.trouble("catalogue made again", reason)
         self._engine.tasks.run(self._reconciler.run(leftovers))
         self._evictor.start()
+        self._pruner.start()
 
     async def stop(self) -> None:
         """Write behind what is pending, close, unlock. Idempotent."""
@@ -84,6 +89,7 @@ class DiskStore:
             return
         self._reconciler.stop()
         self._evictor.stop()
+        self._pruner.stop()
         self._engine.recency.flush()
         await self._engine.tasks.settle()
         self._files.close()
@@ -97,6 +103,10 @@ class DiskStore:
         self._engine.bodies.resize(limits.memory)
         if self._lock is not None:
             self._evictor.check()
+
+    def use_names(self, name_of: Callable[[str, str], str]) -> None:
+        """Record entries under the names that this gives them (see `Catalogue`)."""
+        self._engine.catalogue.name_of = name_of
 
     def usage(self) -> tuple[int, int]:
         """(entries, bytes) stored now."""

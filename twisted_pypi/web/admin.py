@@ -1,16 +1,20 @@
-"""Purging and figures: who may, and what is answered."""
+"""Purging, listing and figures: who may, and what is answered."""
 
 from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from urllib.parse import unquote
 
 from attrs import frozen
 
 from twisted_pypi.errors import Absent, BadPath
+from twisted_pypi.events import CachePurged
+from twisted_pypi.interfaces import Inventory, Observer, Purger
+from twisted_pypi.interfaces.listing import MOST, ORDERS, Wanted
+from twisted_pypi.interfaces.purging import Purge, Purged
 from twisted_pypi.web.clients import Ask
 from twisted_pypi.web.problems import Problem
 from twisted_pypi.web.responding import Reply, simple_reply
@@ -18,13 +22,17 @@ from twisted_pypi.web.responding import Reply, simple_reply
 ADMIN_PATH = "/cache/"
 PROJECT_LIST = "list"
 
+LIMIT = 100
+"""Rows of a listing, where nobody says how many."""
+
 _JSON = "application/json"
+_KINDS = ("", "page", "file")
 _TRUE = ("1", "true", "yes")
 
 
 @frozen
 class AdminPolicy:
-    """Who may purge: holders of `token`; without one, programs on this machine, if `open_to_loopback`.
+    """Who may purge and list: holders of `token`; without one, programs on this machine, if `open_to_loopback`.
 
     Behind a proxy every client comes from loopback, so the composition root closes that where one is configured.
     """
@@ -38,11 +46,9 @@ def is_admin(ask: Ask, policy: AdminPolicy) -> None:
     if policy.token:
         if not _has_token(ask, policy.token):
             challenge = (("WWW-Authenticate", "Bearer"), ("Cache-Control", "no-store"))
-            raise Problem(401, "Purging needs the admin token", challenge)
+            raise Problem(401, "This needs the admin token", challenge)
     elif not (policy.open_to_loopback and _is_local(ask)):
-        raise Problem(
-            403, "Purging needs --admin-token, or a request from this machine", (("Cache-Control", "no-store"),)
-        )
+        raise Problem(403, "This needs --admin-token, or a request from this machine", (("Cache-Control", "no-store"),))
 
 
 def _has_token(ask: Ask, token: str) -> bool:
@@ -77,19 +83,58 @@ def _is_loopback_host(host: str) -> bool:
     return name.lower() == "localhost" or _is_loopback(name)
 
 
-async def purge_reply(purge: Callable[[str, bool], Awaitable[int]], path: str, ask: Ask) -> Reply:
-    """Purge the name that the path gives ("list": the project list).
+async def purge_reply(purger: Purger, observer: Observer, path: str, ask: Ask) -> Reply:
+    """Purge the name or pattern that the path gives ("list": the project list), and have it be known who did.
 
     The list is there whether it is stored or not. Raises `Absent` for a name of which nothing is stored, `BadPath` for
-    a path that gives no name.
+    a path that gives no name, `Unavailable` when the store can't tell.
     """
     name = unquote(path.removeprefix(ADMIN_PATH)).rstrip("/")
     if not name or "/" in name:
-        raise BadPath("Say what to purge: /cache/list or /cache/NAME")
-    count = await purge(name, ask.parameter("files") in _TRUE)
-    if not count and name != PROJECT_LIST:
-        raise Absent(f"Nothing is stored of {name}")
-    return _json_reply({"status": "success", "data": {"name": name, "purged": count}})
+        raise BadPath("Say what to purge: /cache/list, /cache/NAME, or a pattern as in /cache/acme-*")
+    wanted = Purge(name, ask.parameter("files") in _TRUE, ask.parameter("index") or None)
+    done, complete = Purged(), False
+    try:
+        await purger.purge(wanted, done)
+        complete = True
+    finally:
+        if done.entries or not complete:
+            observer(CachePurged(ask.client, _in_words(wanted), done.pages, done.files, done.size, complete))
+    if not done.entries and (name != PROJECT_LIST or wanted.index):
+        raise Absent(f"Nothing is stored of {_in_words(wanted)}")
+    counts = {"purged": done.entries, "names": done.names, "pages": done.pages, "files": done.files, "bytes": done.size}
+    return _json_reply({"status": "success", "data": {"name": name, **counts}})
+
+
+def _in_words(wanted: Purge) -> str:
+    of_index = f" of index {wanted.index}" if wanted.index is not None else ""
+    return f"{wanted.name}{of_index}{' with files' if wanted.files else ''}"
+
+
+async def listing_reply(inventory: Inventory, ask: Ask) -> Reply:
+    """What is stored, as the query wants it. Raises `BadPath` for one that says nothing, `Unavailable`."""
+    wanted = Wanted(
+        text=ask.parameter("q"),
+        kind=_one_of(_KINDS, "kind", ask.parameter("kind")),
+        index=ask.parameter("index") or None,
+        order=_one_of((*ORDERS, *(f"-{order}" for order in ORDERS)), "sort", ask.parameter("sort") or ORDERS[0]),
+        limit=_number("limit", ask.parameter("limit") or str(LIMIT), MOST),
+        skip=_number("skip", ask.parameter("skip") or "0", 1 << 40),
+    )
+    by_name = _one_of(("", "entry", "name"), "by", ask.parameter("by")) == "name"
+    return _json_reply(await (inventory.names if by_name else inventory.entries)(wanted))
+
+
+def _one_of(known: Collection[str], what: str, given: str) -> str:
+    if given not in known:
+        raise BadPath(f"{what} is one of {', '.join(filter(None, known))}")
+    return given
+
+
+def _number(what: str, given: str, most: int) -> int:
+    if not (given.isascii() and given.isdigit() and len(given) < 16 and int(given) <= most):
+        raise BadPath(f"{what} is a number up to {most}")
+    return int(given)
 
 
 def status_reply(figures: Mapping[str, object]) -> Reply:
