@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, BinaryIO, cast
 
 from attrs import define, frozen
 
+from twisted_pypi import __version__
 from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.expired import RenewingUpstream
 from twisted_pypi.caching.files import CachedFiles
@@ -35,11 +36,11 @@ from twisted_pypi.clocks import WallClock
 from twisted_pypi.directories.ledger import Ledger
 from twisted_pypi.directories.serving import Directories, DirectoryFiles, DirectoryUpstream
 from twisted_pypi.directories.watching import Watch
-from twisted_pypi.events import Event
+from twisted_pypi.events import Event, StoreTrouble
 from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
-from twisted_pypi.figures import Figures
-from twisted_pypi.interfaces import Observer, Upstream
+from twisted_pypi.figures import sources_of
+from twisted_pypi.interfaces import Mount, Observer, Upstream
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
 from twisted_pypi.portions import (
@@ -53,8 +54,14 @@ from twisted_pypi.portions import (
 )
 from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.settings import Settings
+from twisted_pypi.status.health import Health
+from twisted_pypi.status.naming import Naming
+from twisted_pypi.status.pages import StatusPages
+from twisted_pypi.status.report import Report
+from twisted_pypi.status.statistics import Statistics
 from twisted_pypi.storage.disk import DiskStore
-from twisted_pypi.storage.layout import READINGS
+from twisted_pypi.storage.kept import KeptFile
+from twisted_pypi.storage.layout import READINGS, STATISTICS
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
 from twisted_pypi.web.event_log import EventLog
@@ -87,7 +94,10 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     wall = WallClock(reactor)
     metrics, access_log = Metrics(), _access_log(wall, settings)
     log = EventLog(log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
+    health = Health(lambda: float(reactor.seconds()))
+    statistics = _statistics(reactor, wall, settings, disk, lambda event: observer(event))
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
+    heard += [statistics.observe, health.observe]
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, wall, observer, store_limits(settings))
     upstream = HttpUpstream(reactor, upstream_settings(settings), observer)
@@ -106,10 +116,22 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     knowledge = Knowledge(store.facts, pages, mount.permits, mount.at_home, mount.page_of)
     files = ground.files(knowledge)
     readiness = Readiness(stalled=lambda: disk.stalled or catalogue.stalled)
-    status = Figures(store, metrics, reactor.seconds(), reactor).now
+    report = Report(
+        __version__,
+        reactor.seconds(),
+        wall,
+        lambda: float(reactor.seconds()),
+        statistics,
+        health,
+        store,
+        files.transfers.under_way,
+        metrics.requests_by_state,
+        store.facts.owner,
+        _largest,
+    )
     served = DirectoryFiles(files, directories, disk)
     settled = files.transfers.settled
-    front = _Front(wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, status, settled)
+    front = _Front(wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, report, settled)
     site = front.site(reactor, settings, mount)
     return Parts(
         site,
@@ -125,6 +147,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         log,
         directories,
         supplied,
+        statistics,
         front,
     )
 
@@ -142,14 +165,16 @@ class _Front:
     parsing: ThreadWorkers
     readiness: Readiness
     metrics: Metrics
-    status: Callable[[], Mapping[str, object]]
+    report: Report
     settled: Callable[[str], Awaitable[None]]
 
     def __call__(self, settings: Settings, mount: IndexMount) -> Services:
         """What the site needs to serve under these settings."""
         named = named_mounts(settings.indexes)
+        mounts: tuple[Mount, ...] = (*named, mount)
+        self.report.statistics.naming = Naming(mounts, settings.prefix)
         return Services(
-            mounts=(*named, mount),
+            mounts=mounts,
             pages=self.pages,
             files=self.files,
             workers=self.parsing,
@@ -157,7 +182,7 @@ class _Front:
             clock=self.wall,
             readiness=self.readiness,
             purge=Purger((mount, *named), self.pages, self.knowledge, self.store, self.parsing, self.settled).purge,
-            status=self.status,
+            status=self._status(settings),
             metrics=self.metrics.render,
             prefix=settings.prefix,
             base_url=settings.base_url or "",
@@ -166,6 +191,10 @@ class _Front:
             admin_token=settings.admin_token or "",
             identity=IDENTITY,
         )
+
+    def _status(self, settings: Settings) -> StatusPages:
+        sources, by_token = sources_of(settings), bool(settings.admin_token)
+        return StatusPages(self.report, sources, settings.offline, by_token, _search, self.parsing)
 
     def site(self, reactor: Any, settings: Settings, mount: IndexMount) -> CacheSite:
         """The site that serves under these settings until others come into force."""
@@ -231,6 +260,16 @@ class _Ground:
         )
 
 
+def _statistics(
+    reactor: Any, wall: WallClock, settings: Settings, disk: ThreadWorkers, observer: Observer
+) -> Statistics:
+    def trouble(what: str, reason: str) -> None:
+        observer(StoreTrouble(what, reason))
+
+    kept = KeptFile(settings.cache_dir, STATISTICS)
+    return Statistics(kept, disk, wall, lambda: float(reactor.seconds()), trouble)
+
+
 def _access_log(clock: WallClock, settings: Settings) -> AccessLog | None:
     return AccessLog(settings.access_log, clock) if settings.access_log is not None else None
 
@@ -242,3 +281,13 @@ def _scratch(settings: Settings) -> Any:
         return cast(BinaryIO, tempfile.SpooledTemporaryFile(SPOOLED, dir=settings.cache_dir))
 
     return make
+
+
+async def _largest(indexes: Any, count: int) -> Any:
+    return ()
+
+
+async def _search(query: str, audience: Any) -> Any:
+    from twisted_pypi.status.searching import Found
+
+    return Found((), False)

@@ -7,7 +7,7 @@ prefix); `--allow` (403); prefix (404); method (405); our own paths (admin); wha
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from twisted_pypi import hops
 from twisted_pypi.errors import Absent, Forbidden
 from twisted_pypi.interfaces import Files, Mount, Observer, Pages, Workers
 from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
-from twisted_pypi.web.admin import ADMIN_PATH, AdminPolicy, is_admin, purge_reply, status_reply
+from twisted_pypi.web.admin import ADMIN_PATH, AdminPolicy, is_admin, is_known_admin, purge_reply
 from twisted_pypi.web.clients import Ask, Networks, check, is_allowed, read_ask
 from twisted_pypi.web.file_replies import file_at_once, file_reply
 from twisted_pypi.web.memo import Memo
@@ -29,7 +29,7 @@ from twisted_pypi.web.page_replies import PageReplies, base_of
 from twisted_pypi.web.problems import Problem
 from twisted_pypi.web.responding import Exchange, Reply, simple_reply
 from twisted_pypi.web.site import CacheRequest
-from twisted_pypi.web.status_page import status_page
+from twisted_pypi.web.status_page import Status, page_reply, status_reply
 
 Answer = Reply | Coroutine[Deferred[Any], Any, Reply]
 
@@ -53,7 +53,7 @@ class Services:
     `mounts` are asked in order, the first that knows a path answers. `clock.seconds()` is seconds since the epoch.
     `prefix` is "" or "/path" without trailing slash; `base_url` is `--base-url` or "". `purge(name, files)` expires the
     pages of a name ("list": the project list), with `files` deletes its files too, and tells how many entries that
-    were. `status()` are figures for `/+status`, JSON-able; `metrics()` is the text for Prometheus.
+    were. `status` makes the page for people and `/+status`; `metrics()` is the text for Prometheus.
     """
 
     mounts: tuple[Mount, ...]
@@ -64,7 +64,7 @@ class Services:
     clock: IReactorTime
     readiness: Readiness
     purge: Callable[[str, bool], Awaitable[int]]
-    status: Callable[[], Mapping[str, object]]
+    status: Status
     metrics: Callable[[], bytes]
     prefix: str = ""
     base_url: str = ""
@@ -166,13 +166,14 @@ class ProxyResource(Resource):
         is_admin(ask, self._policy)
         return purge_reply(self._services.purge, path, ask)
 
-    def _own(self, ask: Ask, path: str) -> Reply | None:
+    def _own(self, ask: Ask, path: str) -> Answer | None:
         services = self._services
         match path:
             case "/":
-                return status_page(base_of(services.base_url, services.prefix, ask), services.status())
+                base = base_of(services.base_url, services.prefix, ask)
+                return page_reply(services.status, base, ask.parameter("q"), is_known_admin(ask, self._policy))
             case "/+status":
-                return status_reply(services.status())
+                return status_reply(services.status, is_known_admin(ask, self._policy))
             case "/metrics":
                 kind = "text/plain; version=0.0.4; charset=utf-8"
                 return simple_reply(200, kind, services.metrics(), "admin", ("Cache-Control", "no-store"))
