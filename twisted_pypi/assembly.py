@@ -23,6 +23,7 @@ from twisted_pypi import __version__
 from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.expired import RenewingUpstream
 from twisted_pypi.caching.files import CachedFiles
+from twisted_pypi.caching.inventory import Inventory, name_in
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import CachedPages
 from twisted_pypi.caching.purge import Purger
@@ -40,7 +41,7 @@ from twisted_pypi.events import Event, StoreTrouble
 from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.figures import sources_of
-from twisted_pypi.interfaces import Mount, Observer, Upstream
+from twisted_pypi.interfaces import Listing, Mount, Observer, Upstream
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
 from twisted_pypi.portions import (
@@ -54,14 +55,16 @@ from twisted_pypi.portions import (
 )
 from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.settings import Settings
+from twisted_pypi.status.contents import Contents
 from twisted_pypi.status.health import Health
 from twisted_pypi.status.naming import Naming
-from twisted_pypi.status.pages import StatusPages
+from twisted_pypi.status.pages import Shown, StatusPages
 from twisted_pypi.status.report import Report
 from twisted_pypi.status.statistics import Statistics
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.kept import KeptFile
 from twisted_pypi.storage.layout import READINGS, STATISTICS
+from twisted_pypi.storage.listing import DiskListing
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
 from twisted_pypi.web.event_log import EventLog
@@ -90,7 +93,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     """All parts, wired. Opens nothing and starts nothing. Raises `ConfigError` for options that can't be used."""
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
-    looking = pool(1, "directories")
+    looking, listing = pool(1, "directories"), pool(1, "listing")
     wall = WallClock(reactor)
     metrics, access_log = Metrics(), _access_log(wall, settings)
     log = EventLog(log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
@@ -127,11 +130,13 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         files.transfers.under_way,
         metrics.requests_by_state,
         store.facts.owner,
-        _largest,
     )
     served = DirectoryFiles(files, directories, disk)
     settled = files.transfers.settled
-    front = _Front(wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, report, settled)
+    listed = DiskListing(settings.cache_dir, listing)
+    front = _Front(
+        wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, report, settled, listed
+    )
     site = front.site(reactor, settings, mount)
     return Parts(
         site,
@@ -141,7 +146,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         upstream,
         mirrored,
         store,
-        (disk, catalogue, parsing, looking),
+        (disk, catalogue, parsing, looking, listing),
         access_log,
         knowledge,
         log,
@@ -167,12 +172,15 @@ class _Front:
     metrics: Metrics
     report: Report
     settled: Callable[[str], Awaitable[None]]
+    listing: Listing
 
     def __call__(self, settings: Settings, mount: IndexMount) -> Services:
         """What the site needs to serve under these settings."""
         named = named_mounts(settings.indexes)
         mounts: tuple[Mount, ...] = (*named, mount)
+        inventory = Inventory(self.listing, (mount, *named), self.wall.seconds)
         self.report.statistics.naming = Naming(mounts, settings.prefix)
+        self.store.use_names(partial(name_in, (mount, *named)))
         return Services(
             mounts=mounts,
             pages=self.pages,
@@ -182,8 +190,9 @@ class _Front:
             clock=self.wall,
             readiness=self.readiness,
             purge=Purger((mount, *named), self.pages, self.knowledge, self.store, self.parsing, self.settled).purge,
-            status=self._status(settings),
+            status=self._status(settings, inventory),
             metrics=self.metrics.render,
+            inventory=inventory,
             prefix=settings.prefix,
             base_url=settings.base_url or "",
             allow=settings.allow,
@@ -192,9 +201,10 @@ class _Front:
             identity=IDENTITY,
         )
 
-    def _status(self, settings: Settings) -> StatusPages:
-        sources, by_token = sources_of(settings), bool(settings.admin_token)
-        return StatusPages(self.report, sources, settings.offline, by_token, _search, self.parsing)
+    def _status(self, settings: Settings, inventory: Inventory) -> StatusPages:
+        contents = Contents(inventory, self.report.steady, self.wall.seconds)
+        shown = Shown(sources_of(settings), settings.offline, bool(settings.admin_token))
+        return StatusPages(self.report, shown, contents, self.parsing)
 
     def site(self, reactor: Any, settings: Settings, mount: IndexMount) -> CacheSite:
         """The site that serves under these settings until others come into force."""
@@ -281,13 +291,3 @@ def _scratch(settings: Settings) -> Any:
         return cast(BinaryIO, tempfile.SpooledTemporaryFile(SPOOLED, dir=settings.cache_dir))
 
     return make
-
-
-async def _largest(indexes: Any, count: int) -> Any:
-    return ()
-
-
-async def _search(query: str, audience: Any) -> Any:
-    from twisted_pypi.status.searching import Found
-
-    return Found((), False)

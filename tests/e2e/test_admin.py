@@ -133,3 +133,17 @@ def test_the_access_log_can_be_rotated(start: Start) -> None:
     wait_for("a new file", path.exists)
     ask(daemon, "/simple/later/")
     wait_for("the next line", lambda: "/simple/later/" in path.read_text())
+
+
+def test_what_is_in_the_cache_is_listed_for_administrators(upstream: Upstream, daemon: Daemon) -> None:
+    (path,) = links(daemon, "app").values()
+    ask(daemon, path)
+    wait_for("the file is listed", lambda: ask(daemon, "/cache/?kind=file").json()["entries"])
+    document = ask(daemon, "/cache/?q=ap*&sort=-size").json()
+    assert document["total"]["names"] == 1
+    assert {entry["kind"] for entry in document["entries"]} == {"page", "file"}
+    assert {entry["name"] for entry in document["entries"]} == {"app"}
+    (page,) = ask(daemon, "/cache/?kind=page").json()["entries"]
+    assert 0 < page["fresh_for"] <= 300
+    assert ask(daemon, "/cache/?by=name").json()["names"][0]["files"] == 1
+    assert ask(daemon, "/cache/", Host="mirror.example").status == 403

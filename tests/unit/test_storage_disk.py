@@ -722,7 +722,7 @@ def test_start_does_not_look_at_every_entry(tmp_path, monkeypatch):
         rows = (
             ("file", f"https://f.example/{n}.whl", f"files/f.example/{n}.whl", 10, 1, n, 1.7e9) for n in range(300_000)
         )
-        db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, '', '{}', '', '', '', 0, 0, ?, 0)", rows)
+        db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, '', '{}', '', '', '', 0, 0, ?, 0, '')", rows)
     db.close()
     looked = []
     with monkeypatch.context() as patch:

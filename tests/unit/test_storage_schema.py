@@ -34,13 +34,22 @@ CREATE TABLE marks (
 ) WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
+VERSION_2 = f"""
+{VERSION_1}
+ALTER TABLE entries ADD COLUMN name TEXT;
+CREATE INDEX entries_by_name ON entries (name);
+ALTER TABLE links ADD COLUMN name TEXT NOT NULL DEFAULT '';
+ALTER TABLE links ADD COLUMN seen_at REAL NOT NULL DEFAULT 0;
+PRAGMA user_version = 2;
+"""
+TODAY = schema.VERSION
 FILE = "files/files.example/packages/aa/bb/cc/flask-3.0-py3-none-any.whl"
 NEXT = "ALTER TABLE entries ADD COLUMN note TEXT NOT NULL DEFAULT 'old'"
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """A directory as a daemon of version 1 left it, with one file, what was said of it, and an owner."""
+@pytest.fixture(params=[VERSION_1, VERSION_2], ids=["1", "2"])
+def disk(tmp_path, request):
+    """A directory as a daemon of that version left it, with one file, what was said of it, and an owner."""
     cache = tmp_path / "cache"
     (cache / FILE).parent.mkdir(parents=True)
     (cache / FILE).write_bytes(b"wheel")
@@ -49,17 +58,23 @@ def disk(tmp_path):
     said = f'{{"sha256":"{sha256}"}}'
     row = ("file", KEY, FILE, 5, state.st_mtime_ns, state.st_ino, sha256, said, '"1"', "", "main", 1)
     with sqlite3.connect(cache / "catalogue.sqlite") as db:
-        db.executescript(VERSION_1)
-        db.execute(f"INSERT INTO entries VALUES ({', '.join('?' * 15)})", (*row, 1.7e9, 1.7e9, 1.7e9))
-        db.execute("INSERT INTO links VALUES (?, ?, ?, ?, ?, ?)", (KEY, "main", "", said, 5, None))
+        db.executescript(request.param)
+        columns = [row[1] for row in db.execute("PRAGMA table_info(entries)")][:15]
+        db.execute(
+            f"INSERT INTO entries ({', '.join(columns)}) VALUES ({', '.join('?' * 15)})", (*row, 1.7e9, 1.7e9, 1.7e9)
+        )
+        said_of = "INSERT INTO links (key, index_name, url, hashes, size, metadata) VALUES (?, ?, ?, ?, ?, ?)"
+        db.execute(said_of, (KEY, "main", "", said, 5, None))
         db.execute("INSERT INTO owners VALUES (?, ?)", ("flask", "main"))
     db.close()
     return Disk(str(cache))
 
 
 def next_version(monkeypatch, *upgrades):
-    monkeypatch.setattr(schema, "UPGRADES", {1 + n: upgrade for n, upgrade in enumerate(upgrades)})
-    monkeypatch.setattr(schema, "VERSION", 1 + len(upgrades))
+    """Versions that come after today's."""
+    more = {schema.VERSION + n: upgrade for n, upgrade in enumerate(upgrades)}
+    monkeypatch.setattr(schema, "UPGRADES", {**schema.UPGRADES, **more})
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + len(upgrades))
 
 
 def assert_all_there(disk):
@@ -81,25 +96,26 @@ def ask(disk, query):
     return rows
 
 
-def test_the_first_version_is_read(disk):
+def test_each_version_is_read(disk):
     assert_all_there(disk)
 
 
 def test_an_upgrade_loses_nothing(disk, monkeypatch):
     next_version(monkeypatch, NEXT)
     assert_all_there(disk)
-    assert ask(disk, "PRAGMA user_version") == [(2,)]
+    assert ask(disk, "PRAGMA user_version") == [(TODAY + 1,)]
     assert ask(disk, "SELECT key, note FROM entries") == [(KEY, "old")]
 
 
 def test_upgrades_follow_one_another(disk, monkeypatch):
     next_version(monkeypatch, NEXT, "UPDATE entries SET note = note || 'er'; CREATE TABLE more (x)")
     assert_all_there(disk)
-    assert ask(disk, "PRAGMA user_version") == [(3,)]
+    assert ask(disk, "PRAGMA user_version") == [(TODAY + 2,)]
     assert ask(disk, "SELECT note FROM entries") == [("older",)]
 
 
 def test_an_upgrade_that_fails_leaves_the_catalogue_as_it_was(disk, monkeypatch):
+    now(disk.start().stop())
     next_version(monkeypatch, "DROP TABLE owners; DELETE FROM no_such_table")
     with sqlite3.connect(f"{disk.path}/catalogue.sqlite", isolation_level=None) as db:
         with pytest.raises(sqlite3.OperationalError, match="no_such_table"):
@@ -107,7 +123,7 @@ def test_an_upgrade_that_fails_leaves_the_catalogue_as_it_was(disk, monkeypatch)
         assert not db.in_transaction
     db.close()
     assert ask(disk, "SELECT * FROM owners") == [("flask", "main")]
-    assert ask(disk, "PRAGMA user_version") == [(1,)]
+    assert ask(disk, "PRAGMA user_version") == [(TODAY,)]
 
 
 def test_what_cannot_be_upgraded_is_made_again_from_the_files(disk, monkeypatch):
@@ -124,7 +140,7 @@ def test_an_older_daemon_makes_a_newer_catalogue_again(disk, monkeypatch):
         assert_all_there(disk)
     store = disk.start()
     assert [(event.what, event.reason) for event in disk.events] == [
-        ("catalogue made again", "its version 2 is unknown")
+        ("catalogue made again", f"its version {TODAY + 1} is unknown")
     ]
     now(store.stop())
 

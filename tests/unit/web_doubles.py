@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from twisted_pypi.answers import CacheState, FileAnswer, PageAnswer, Provenance
 from twisted_pypi.errors import Absent
+from twisted_pypi.interfaces.listing import Wanted
 from twisted_pypi.model import FileRoute, Form, PageRoute
 from twisted_pypi.records import PageMeta, Representation, StoredPage
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
@@ -286,6 +287,21 @@ class TurningClock(Clock):
                 call.func(*call.args, **call.kw)
 
 
+@define
+class Inventory:
+    """Notes what was wanted."""
+
+    wanted: list[tuple[str, Wanted]]
+
+    async def entries(self, wanted: Wanted) -> dict[str, object]:
+        self.wanted.append(("entries", wanted))
+        return {"entries": []}
+
+    async def names(self, wanted: Wanted) -> dict[str, object]:
+        self.wanted.append(("names", wanted))
+        return {"names": []}
+
+
 class Web:
     """A site in memory. `services` are overridden by keyword."""
 
@@ -294,6 +310,7 @@ class Web:
         self.clock.rightNow = NOW
         self.events: list[object] = []
         self.purged: list[tuple[str, bool]] = []
+        self.listed: list[tuple[str, Wanted]] = []
         self.pages = Pages({("json", "identity"): b"{}", ("html", "identity"): b"<html>", ("html", "gzip"): b"<gz>"})
         self.files = Files(FileAnswer(3, "ab" * 32, None, HIT))
         self.mount = Mount({"/simple/six/": PAGE, "/packages/a.whl": FILE})
@@ -308,6 +325,7 @@ class Web:
             "purge": self._purge,
             "status": Status(),
             "metrics": lambda: b"# metrics\n",
+            "inventory": Inventory(self.listed),
         }
         self.site = CacheSite(ProxyResource(Services(**(given | services))), self.clock, self.events.append)
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from twisted_pypi.events import Event
+from twisted_pypi.interfaces.listing import Inventory, Listing
 from twisted_pypi.interfaces.serving import Files, Mount, Pages
 from twisted_pypi.interfaces.storage import Facts, FileStore, PageStore, PartialFile, Reader, Store
 from twisted_pypi.interfaces.upstream import Fetched, FetchedBody, Upstream
@@ -19,6 +20,8 @@ __all__ = [
     "FetchedBody",
     "FileStore",
     "Files",
+    "Inventory",
+    "Listing",
     "Mount",
     "Observer",
     "PageStore",

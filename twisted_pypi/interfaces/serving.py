@@ -52,3 +52,9 @@ class Mount(Protocol):
 
     def pages_of(self, name: str) -> tuple[PageRoute, ...]:
         """The pages that a purge of `name` means. Raises `Absent` for what can't be a name here."""
+
+    def name_of(self, index: str, key: str) -> str:
+        """The name by which `pages_of` knows the page or file with this key, of this index ("": not known of which).
+
+        "" for other mounts' indexes, and where nothing tells it. Called in any thread.
+        """

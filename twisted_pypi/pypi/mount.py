@@ -13,6 +13,7 @@ from twisted_pypi import urls
 from twisted_pypi.errors import Absent, BadPath
 from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
 from twisted_pypi.pypi.names import project_name
+from twisted_pypi.pypi.naming import PROJECT_LIST, name_of
 from twisted_pypi.pypi.routes import Routes, names_origin
 from twisted_pypi.pypi.specs import IndexSpec
 
@@ -58,10 +59,14 @@ class IndexMount:
 
         Raises `Absent` for what is no project name.
         """
-        if name == "list":
+        if name == PROJECT_LIST:
             return (self._routes.listing(),)
         normal = project_name(name)
         return self._routes.project(normal), self._routes.api(normal)
+
+    def name_of(self, index: str, key: str) -> str:
+        """The project that a stored page or file is of (see `naming.name_of`)."""
+        return name_of(self.indexes, index, key)
 
     def permits(self, index: str, url: str) -> bool:
         """Whether pages of the index may name files at `url`: anywhere, unless the index is bound to its origins."""
@@ -160,6 +165,10 @@ class NamedMount:
     def pages_of(self, name: str) -> tuple[PageRoute, ...]:
         """The pages of a project of this index, or its "list" of all projects."""
         return tuple(self._own(route) for route in self.index.pages_of(name))
+
+    def name_of(self, index: str, key: str) -> str:
+        """The project that a stored page or file of this index is of."""
+        return self.index.name_of(index, key)
 
     def _own(self, route: PageRoute) -> PageRoute:
         return evolve(route, key=f"{self.name}/{route.key}")

@@ -17,9 +17,9 @@ from markupsafe import Markup
 
 from twisted_pypi.status import wording
 from twisted_pypi.status.charts import chart
+from twisted_pypi.status.contents import Found
 from twisted_pypi.status.recipes import recipes
 from twisted_pypi.status.report import Document
-from twisted_pypi.status.searching import Found
 
 INTERVAL = 5
 """Seconds after which the page's script asks for the figures again."""

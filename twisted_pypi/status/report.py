@@ -48,21 +48,10 @@ class Kept(Protocol):
 
 
 @frozen
-class Largest:
-    """The files of a project of one index: how many, and their bytes together."""
-
-    name: str
-    index: str
-    files: int
-    size: int
-
-
-@frozen
 class Report:
     """Where everything comes from.
 
-    `owner` tells which index owns a project's name; `largest` the projects with the most bytes, those of any index
-    (None) or of some, at most so many. `sources` are the indexes in the order in which they are asked.
+    `owner` tells which index owns a project's name.
     """
 
     version: str
@@ -75,10 +64,9 @@ class Report:
     transfers: Callable[[], list[Progress]]
     states: Callable[[], Mapping[str, int]]
     owner: Callable[[str], Awaitable[str | None]]
-    largest: Callable[[frozenset[str] | None, int], Awaitable[Iterable[Largest]]]
 
     async def document(self, sources: Iterable[Source], offline: bool, audience: Audience) -> Document:
-        """The figures of this moment, for this audience."""
+        """The figures of this moment, of these indexes (in the order in which they are asked), for this audience."""
         self.statistics.settle()
         entries, size = self.store.usage()
         condition = self.store.condition
@@ -99,7 +87,6 @@ class Report:
             "upstreams": [row for source in sources for row in self._upstream(source, offline, audience)],
             **self._transfers(audience),
             "most_used": await self._most_used(audience) if condition != "opening" else [],
-            "largest": await self._largest(audience) if condition != "opening" else [],
         }
 
     async def _disk(self) -> Document | None:
@@ -173,10 +160,6 @@ class Report:
     async def _is_told(self, name: str, audience: Audience) -> bool:
         owner = await self.owner(name)
         return owner is not None and audience.hears_of(owner)
-
-    async def _largest(self, audience: Audience) -> list[Document]:
-        found = await self.largest(None if audience.all_seeing else audience.public, TOP)
-        return [{"name": each.name, "index": each.index, "files": each.files, "bytes": each.size} for each in found]
 
 
 def moment(seconds: float) -> str:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
-import orjson
 from attrs import astuple, define, field
 
-from twisted_pypi.model import FileLink
 from twisted_pypi.records import NamedLink
+from twisted_pypi.storage import links as said
 from twisted_pypi.storage import marks
+from twisted_pypi.storage.links import LINKS, link_of, mapping_of
 from twisted_pypi.storage.rows import Aged, Entry, LinkRow, Stamp, as_json
 from twisted_pypi.storage.schema import prepare
 
@@ -26,16 +26,9 @@ _COLUMNS = (
     "kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index_name, verified, "
     "stored_at, used_at, checked_at"
 )
+_UNNAMED = "SELECT kind, key, index_name FROM entries WHERE name IS NULL LIMIT ?"
 _TYPES = (str, str, str, int, int, int, str, str, str, str, str, int, float, float, float)
-_RECORD = f"INSERT OR REPLACE INTO entries ({_COLUMNS}) VALUES ({', '.join('?' * 15)})"
-_LINKS = "SELECT index_name, key, url, hashes, size, metadata FROM links"
-_LINK = """
-INSERT INTO links (key, index_name, url, hashes, size, metadata) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (key, index_name) DO UPDATE
-SET url = excluded.url, hashes = excluded.hashes, size = excluded.size, metadata = excluded.metadata
-WHERE url IS NOT excluded.url OR hashes IS NOT excluded.hashes
-   OR size IS NOT excluded.size OR metadata IS NOT excluded.metadata
-"""
+_RECORD = f"INSERT OR REPLACE INTO entries ({_COLUMNS}, name) VALUES ({', '.join('?' * 16)})"
 _OPEN = 0x70706F70  # in the database's header while somebody has it open
 _FILES = ("", "-wal", "-shm", "-journal")
 _OF_THE_MOMENT = {
@@ -57,11 +50,13 @@ class Catalogue:
 
     `entries` and `size` are running totals, `footprint` what the database itself takes on disk; they may be read from
     any thread. Once `condemned`, it is deleted when it is closed, and the next start makes a new one.
-    `unclean` tells that who had it open last did not close it.
+    `unclean` tells that who had it open last did not close it. `name_of` (index, key) gives the name under which people
+    look for an entry, "" if it has none; it is asked when the entry is recorded, on the catalogue's thread.
     """
 
     path: str
     patience: float = 10.0
+    name_of: Callable[[str, str], str] = field(default=lambda index, key: "", kw_only=True)
     entries: int = field(default=0, init=False)
     size: int = field(default=0, init=False)
     footprint: int = field(default=0, init=False)
@@ -126,8 +121,9 @@ class Catalogue:
             before = self._sizes(((entry.kind, entry.key, None),))
             if before and not replace:
                 return
-            self._db.execute(_RECORD, _row(entry))
-            self._record_links(entry.index, links)
+            name = self.name_of(entry.index, entry.key)
+            self._db.execute(_RECORD, (*_row(entry), name))
+            said.record_links(self._db, entry.index, links, name, entry.stored_at)
         self._count(1 - len(before), entry.stamp.size - sum(before))
 
     def forget(self, rows: Iterable[tuple[str, str, int | None]]) -> None:
@@ -156,7 +152,7 @@ class Catalogue:
             answer = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if answer == "ok":
                 deque(map(_entry, self._db.execute(f"SELECT {_COLUMNS} FROM entries")), 0)
-                deque(map(_link, self._db.execute(_LINKS)), 0)
+                deque(map(link_of, self._db.execute(LINKS)), 0)
                 return ""
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             answer = str(error)
@@ -175,13 +171,28 @@ class Catalogue:
 
     def links(self, key: str) -> tuple[NamedLink, ...]:
         """What each index last said of the file with this key."""
-        return tuple(map(_link, self._db.execute(f"{_LINKS} WHERE key = ?", (key,))))
+        return said.links_of(self._db, key)
 
     def record_links(self, index: str, links: Iterable[LinkRow]) -> None:
-        """Record what `index` says of files."""
+        """Record what `index` says of files, for good: no page of it is stored that could be gone some day."""
         with self._transaction():
-            self._record_links(index, links)
+            said.record_links(self._db, index, links, "", 0.0)
         self._count(0, 0)
+
+    def prune(self, after: said.Place, before: float, limit: int) -> tuple[said.Place | None, int]:
+        """See `links.prune`."""
+        with self._transaction():
+            going_on, dropped = said.prune(self._db, after, before, limit)
+        self._count(0, 0)
+        return going_on, dropped
+
+    def name_some(self, limit: int) -> int:
+        """Name up to `limit` entries of a time when none was named; how many that were."""
+        rows = self._db.execute(_UNNAMED, (limit,)).fetchall()
+        with self._transaction():
+            named = ((self.name_of(index, key), kind, key) for kind, key, index in rows)
+            self._db.executemany("UPDATE entries SET name = ? WHERE kind = ? AND key = ?", named)
+        return len(rows)
 
     def owner(self, name: str) -> str | None:
         """The index that owns the name."""
@@ -220,7 +231,8 @@ class Catalogue:
         self._db.execute("PRAGMA wal_autocheckpoint = 1000")
         prepare(self._db)
         owners, notes = "SELECT name, index_name FROM owners", "SELECT kind, subject, value, until FROM marks"
-        for query in (f"SELECT {_COLUMNS} FROM entries", _LINKS, owners, notes):
+        names = f"SELECT {_COLUMNS}, name FROM entries", "SELECT name, seen_at FROM links"
+        for query in (*names, LINKS, owners, notes):
             self._db.execute(f"{query} LIMIT 0")  # the version says much, the tables themselves say all
         self.unclean = self._db.execute("PRAGMA application_id").fetchone()[0] == _OPEN
         self._db.execute(f"PRAGMA application_id = {_OPEN}")
@@ -242,9 +254,6 @@ class Catalogue:
             with suppress(sqlite3.Error):  # some errors have rolled back already
                 self._db.execute("ROLLBACK")
             raise
-
-    def _record_links(self, index: str, links: Iterable[LinkRow]) -> None:
-        self._db.executemany(_LINK, ((row[0], index, *row[1:]) for row in links))
 
     def _sizes(self, rows: Iterable[tuple[str, str, int | None]]) -> list[int]:
         query = "SELECT size FROM entries WHERE kind = ?1 AND key = ?2 AND (?3 IS NULL OR inode = ?3)"
@@ -277,24 +286,5 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index, verified, *times = row
     if not all(map(isinstance, row, _TYPES)):
         raise sqlite3.DatabaseError(f"malformed entry: {key!r}")
-    stamp, said = Stamp(size, mtime_ns, inode), _mapping(hashes)
-    return Entry(kind, key, path, stamp, sha256, said, etag, last_modified, index, bool(verified), *times)
-
-
-def _link(row: tuple[Any, ...]) -> NamedLink:
-    index, key, url, hashes, size, metadata = row
-    if not all(isinstance(each, str) for each in (index, key, url)) or not isinstance(size, int | None):
-        raise sqlite3.DatabaseError(f"malformed link: {key!r}")
-    said = None if metadata is None else _mapping(metadata)
-    return NamedLink(index, FileLink(url or key, _mapping(hashes), size, said))
-
-
-def _mapping(text: object) -> dict[str, str]:
-    """A JSON object of strings. Raises `sqlite3.DatabaseError`: bytes that changed on disk are malformed, too."""
-    try:
-        found = orjson.loads(cast(str, text))
-    except (ValueError, TypeError) as error:
-        raise sqlite3.DatabaseError(f"malformed: {text!r:.80}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise sqlite3.DatabaseError(f"malformed: {text!r:.80}")
-    return found
+    stamp, announced = Stamp(size, mtime_ns, inode), mapping_of(hashes)
+    return Entry(kind, key, path, stamp, sha256, announced, etag, last_modified, index, bool(verified), *times)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -102,6 +103,10 @@ class DiskStore:
         self._engine.bodies.resize(limits.memory)
         if self._lock is not None:
             self._evictor.check()
+
+    def use_names(self, name_of: Callable[[str, str], str]) -> None:
+        """Record entries under the names that this gives them (see `Catalogue`)."""
+        self._engine.catalogue.name_of = name_of
 
     def usage(self) -> tuple[int, int]:
         """(entries, bytes) stored now."""

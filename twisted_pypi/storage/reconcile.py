@@ -51,6 +51,7 @@ class Reconciler:
         try:
             await self._discard(leftovers)
             await self._drop_gone()
+            await self._name()
             await self._strangers()
             await self._adopt(PAGE, self.engine.tree.walk(PAGES))
             await self._adopt(FILE, self.engine.tree.walk(FILES))
@@ -97,6 +98,12 @@ class Reconciler:
     def _gone(self, entries: list[Entry]) -> list[tuple[str, str, int | None]]:
         exists = self.engine.tree.exists
         return [(entry.kind, entry.key, entry.stamp.inode) for entry in entries if not exists(entry.path)]
+
+    async def _name(self) -> None:
+        """Name what an earlier version recorded without."""
+        while await self._go_on():
+            if not await self.engine.ask(0, Catalogue.name_some, SLICE):
+                return
 
     async def _adopt(self, kind: str, paths: Iterator[Path]) -> None:
         while await self._go_on():

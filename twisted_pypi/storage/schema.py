@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import suppress
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE entries (
@@ -20,12 +20,14 @@ CREATE TABLE entries (
     sha256 TEXT NOT NULL, hashes TEXT NOT NULL, etag TEXT NOT NULL, last_modified TEXT NOT NULL,
     index_name TEXT NOT NULL, verified INTEGER NOT NULL,
     stored_at REAL NOT NULL, used_at REAL NOT NULL, checked_at REAL NOT NULL,
+    name TEXT,
     PRIMARY KEY (kind, key)
 ) WITHOUT ROWID;
 CREATE INDEX entries_by_use ON entries (used_at, size);
+CREATE INDEX entries_by_name ON entries (name);
 CREATE TABLE links (
     key TEXT NOT NULL, index_name TEXT NOT NULL, url TEXT NOT NULL, hashes TEXT NOT NULL,
-    size INTEGER, metadata TEXT,
+    size INTEGER, metadata TEXT, name TEXT NOT NULL DEFAULT '', seen_at REAL NOT NULL DEFAULT 0,
     PRIMARY KEY (key, index_name)
 ) WITHOUT ROWID;
 CREATE TABLE owners (name TEXT PRIMARY KEY, index_name TEXT NOT NULL) WITHOUT ROWID;
@@ -35,7 +37,14 @@ CREATE TABLE marks (
 ) WITHOUT ROWID;
 """
 
-UPGRADES: Mapping[int, str] = {}
+UPGRADES: Mapping[int, str] = {
+    1: """
+ALTER TABLE entries ADD COLUMN name TEXT;
+CREATE INDEX entries_by_name ON entries (name);
+ALTER TABLE links ADD COLUMN name TEXT NOT NULL DEFAULT '';
+ALTER TABLE links ADD COLUMN seen_at REAL NOT NULL DEFAULT 0;
+""",
+}
 """Version -> SQL that leads from it to the next one."""
 
 

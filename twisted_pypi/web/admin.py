@@ -1,16 +1,18 @@
-"""Purging: who may, and what is answered."""
+"""Purging and listing: who may, and what is answered."""
 
 from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from ipaddress import ip_address
 from urllib.parse import unquote
 
 from attrs import frozen
 
 from twisted_pypi.errors import Absent, BadPath
+from twisted_pypi.interfaces import Inventory
+from twisted_pypi.interfaces.listing import MOST, ORDERS, Wanted
 from twisted_pypi.web.clients import Ask
 from twisted_pypi.web.problems import Problem
 from twisted_pypi.web.responding import Reply, simple_reply
@@ -18,13 +20,17 @@ from twisted_pypi.web.responding import Reply, simple_reply
 ADMIN_PATH = "/cache/"
 PROJECT_LIST = "list"
 
+LIMIT = 100
+"""Rows of a listing, where nobody says how many."""
+
 _JSON = "application/json"
+_KINDS = ("", "page", "file")
 _TRUE = ("1", "true", "yes")
 
 
 @frozen
 class AdminPolicy:
-    """Who may purge: holders of `token`; without one, programs on this machine, if `open_to_loopback`.
+    """Who may purge and list: holders of `token`; without one, programs on this machine, if `open_to_loopback`.
 
     Behind a proxy every client comes from loopback, so the composition root closes that where one is configured.
     """
@@ -38,11 +44,9 @@ def is_admin(ask: Ask, policy: AdminPolicy) -> None:
     if policy.token:
         if not _has_token(ask, policy.token):
             challenge = (("WWW-Authenticate", "Bearer"), ("Cache-Control", "no-store"))
-            raise Problem(401, "Purging needs the admin token", challenge)
+            raise Problem(401, "This needs the admin token", challenge)
     elif not (policy.open_to_loopback and _is_local(ask)):
-        raise Problem(
-            403, "Purging needs --admin-token, or a request from this machine", (("Cache-Control", "no-store"),)
-        )
+        raise Problem(403, "This needs --admin-token, or a request from this machine", (("Cache-Control", "no-store"),))
 
 
 def is_known_admin(ask: Ask, policy: AdminPolicy) -> bool:
@@ -99,6 +103,32 @@ async def purge_reply(purge: Callable[[str, bool], Awaitable[int]], path: str, a
     if not count and name != PROJECT_LIST:
         raise Absent(f"Nothing is stored of {name}")
     return _json_reply({"status": "success", "data": {"name": name, "purged": count}})
+
+
+async def listing_reply(inventory: Inventory, ask: Ask) -> Reply:
+    """What is stored, as the query wants it. Raises `BadPath` for one that says nothing, `Unavailable`."""
+    wanted = Wanted(
+        text=ask.parameter("q"),
+        kind=_one_of(_KINDS, "kind", ask.parameter("kind")),
+        index=ask.parameter("index") or None,
+        order=_one_of((*ORDERS, *(f"-{order}" for order in ORDERS)), "sort", ask.parameter("sort") or ORDERS[0]),
+        limit=_number("limit", ask.parameter("limit") or str(LIMIT), MOST),
+        skip=_number("skip", ask.parameter("skip") or "0", 1 << 40),
+    )
+    by_name = _one_of(("", "entry", "name"), "by", ask.parameter("by")) == "name"
+    return _json_reply(await (inventory.names if by_name else inventory.entries)(wanted))
+
+
+def _one_of(known: Collection[str], what: str, given: str) -> str:
+    if given not in known:
+        raise BadPath(f"{what} is one of {', '.join(filter(None, known))}")
+    return given
+
+
+def _number(what: str, given: str, most: int) -> int:
+    if not (given.isascii() and given.isdigit() and len(given) < 16 and int(given) <= most):
+        raise BadPath(f"{what} is a number up to {most}")
+    return int(given)
 
 
 def _json_reply(document: Mapping[str, object]) -> Reply:

@@ -19,9 +19,16 @@ from twisted.web.server import NOT_DONE_YET
 
 from twisted_pypi import hops
 from twisted_pypi.errors import Absent, Forbidden
-from twisted_pypi.interfaces import Files, Mount, Observer, Pages, Workers
+from twisted_pypi.interfaces import Files, Inventory, Mount, Observer, Pages, Workers
 from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
-from twisted_pypi.web.admin import ADMIN_PATH, AdminPolicy, is_admin, is_known_admin, purge_reply
+from twisted_pypi.web.admin import (
+    ADMIN_PATH,
+    AdminPolicy,
+    is_admin,
+    is_known_admin,
+    listing_reply,
+    purge_reply,
+)
 from twisted_pypi.web.clients import Ask, Networks, check, is_allowed, read_ask
 from twisted_pypi.web.file_replies import file_at_once, file_reply
 from twisted_pypi.web.memo import Memo
@@ -53,7 +60,8 @@ class Services:
     `mounts` are asked in order, the first that knows a path answers. `clock.seconds()` is seconds since the epoch.
     `prefix` is "" or "/path" without trailing slash; `base_url` is `--base-url` or "". `purge(name, files)` expires the
     pages of a name ("list": the project list), with `files` deletes its files too, and tells how many entries that
-    were. `status` makes the page for people and `/+status`; `metrics()` is the text for Prometheus.
+    were. `status` makes the page for people and `/+status`; `metrics()` is the text for Prometheus; `inventory`
+    lists what is stored.
     """
 
     mounts: tuple[Mount, ...]
@@ -66,6 +74,7 @@ class Services:
     purge: Callable[[str, bool], Awaitable[int]]
     status: Status
     metrics: Callable[[], bytes]
+    inventory: Inventory
     prefix: str = ""
     base_url: str = ""
     allow: Networks = ()
@@ -137,7 +146,7 @@ class ProxyResource(Resource):
         if not path:
             return _redirect(_with_query(f"{services.prefix}/", ask))
         if path.startswith(ADMIN_PATH):
-            return self._purge(ask, path)
+            return self._manage(ask, path)
         if ask.method not in _READS:
             raise _not_allowed(ask.method, _READS)
         return self._own(ask, path) or self._proxied(ask, path)
@@ -160,10 +169,13 @@ class ProxyResource(Resource):
             return simple_reply(200 if ready else 503, _TEXT, body, "health", ("Cache-Control", "no-store"))
         return None
 
-    def _purge(self, ask: Ask, path: str) -> Answer:
-        if ask.method != "DELETE":
-            raise _not_allowed(ask.method, ("DELETE",))
+    def _manage(self, ask: Ask, path: str) -> Answer:
+        allowed = (*_READS, "DELETE") if path == ADMIN_PATH else ("DELETE",)
+        if ask.method not in allowed:
+            raise _not_allowed(ask.method, allowed)
         is_admin(ask, self._policy)
+        if ask.method != "DELETE":
+            return listing_reply(self._services.inventory, ask)
         return purge_reply(self._services.purge, path, ask)
 
     def _own(self, ask: Ask, path: str) -> Answer | None:
