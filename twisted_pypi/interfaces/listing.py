@@ -28,11 +28,11 @@ class Wanted:
     text: str = ""
     kind: str = ""
     index: str | None = None
-    indexes: frozenset[str] | None = None
     order: str = "name"
     limit: int = 100
     skip: int = 0
     exact: bool = False
+    indexes: frozenset[str] | None = None
 
 
 @frozen

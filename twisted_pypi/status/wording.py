@@ -7,14 +7,12 @@ def size_text(amount: float | None) -> str:
     """Bytes: "1.5 GiB"; exact up to 1023; "?" for None."""
     if amount is None:
         return "?"
-    value = float(amount)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or (unit == "GiB" and value < 10_240):
+    value, unit = float(amount), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1023.95:  # what would be shown as 1024
             break
-        value /= 1024
-    else:
-        unit = "TiB"
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
 
 
 def duration_text(seconds: float | None) -> str:
@@ -39,7 +37,7 @@ def share_text(share: float | None) -> str:
     percent = 100 * share
     if 99.9 < percent < 100:
         return "> 99.9 %"
-    return "< 0.1 %" if 0 < percent < 0.1 else f"{percent:.1f} %".replace(".0 %", " %")
+    return "< 0.1 %" if 0 < percent < 0.1 else f"{percent:.1f} %"
 
 
 def count_text(count: int) -> str:
