@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, BinaryIO, cast
 
 from attrs import define, frozen
 
+from twisted_pypi import __version__
 from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.expired import RenewingUpstream
 from twisted_pypi.caching.files import CachedFiles
@@ -36,10 +37,10 @@ from twisted_pypi.clocks import WallClock
 from twisted_pypi.directories.ledger import Ledger
 from twisted_pypi.directories.serving import Directories, DirectoryFiles, DirectoryUpstream
 from twisted_pypi.directories.watching import Watch
-from twisted_pypi.events import Event
+from twisted_pypi.events import Event, StoreTrouble
 from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
-from twisted_pypi.figures import Figures
+from twisted_pypi.figures import sources_of
 from twisted_pypi.interfaces import Listing, Mount, Observer, Upstream
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
@@ -54,8 +55,15 @@ from twisted_pypi.portions import (
 )
 from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.settings import Settings
+from twisted_pypi.status.contents import Contents
+from twisted_pypi.status.health import Health
+from twisted_pypi.status.naming import Naming
+from twisted_pypi.status.pages import Shown, StatusPages
+from twisted_pypi.status.report import Report
+from twisted_pypi.status.statistics import Statistics
 from twisted_pypi.storage.disk import DiskStore
-from twisted_pypi.storage.layout import READINGS
+from twisted_pypi.storage.kept import KeptFile
+from twisted_pypi.storage.layout import READINGS, STATISTICS
 from twisted_pypi.storage.listing import DiskListing
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
@@ -89,7 +97,10 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     wall = WallClock(reactor)
     metrics, access_log = Metrics(), _access_log(wall, settings)
     log = EventLog(log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
+    health = Health(lambda: float(reactor.seconds()))
+    statistics = _statistics(reactor, wall, settings, disk, lambda event: observer(event))
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
+    heard += [statistics.observe, health.observe]
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, wall, observer, store_limits(settings))
     upstream = HttpUpstream(reactor, upstream_settings(settings), observer)
@@ -108,12 +119,23 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     knowledge = Knowledge(store.facts, pages, mount.permits, mount.at_home, mount.page_of)
     files = ground.files(knowledge)
     readiness = Readiness(stalled=lambda: disk.stalled or catalogue.stalled)
-    status = Figures(store, metrics, reactor.seconds(), reactor).now
+    report = Report(
+        __version__,
+        reactor.seconds(),
+        wall,
+        lambda: float(reactor.seconds()),
+        statistics,
+        health,
+        store,
+        files.transfers.under_way,
+        metrics.requests_by_state,
+        store.facts.owner,
+    )
     served = DirectoryFiles(files, directories, disk)
     settled = files.transfers.settled
     listed = DiskListing(settings.cache_dir, listing)
     front = _Front(
-        wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, status, settled, listed
+        wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, report, settled, listed
     )
     site = front.site(reactor, settings, mount)
     return Parts(
@@ -130,6 +152,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         log,
         directories,
         supplied,
+        statistics,
         front,
     )
 
@@ -147,7 +170,7 @@ class _Front:
     parsing: ThreadWorkers
     readiness: Readiness
     metrics: Metrics
-    status: Callable[[], Mapping[str, object]]
+    report: Report
     settled: Callable[[str], Awaitable[None]]
     listing: Listing
 
@@ -155,6 +178,8 @@ class _Front:
         """What the site needs to serve under these settings."""
         named = named_mounts(settings.indexes)
         mounts: tuple[Mount, ...] = (mount, *named)
+        inventory = Inventory(self.listing, mounts, self.wall.seconds)
+        self.report.statistics.naming = Naming((*named, mount), settings.prefix)
         self.store.use_names(partial(name_in, mounts))
         return Services(
             mounts=(*named, mount),
@@ -165,9 +190,9 @@ class _Front:
             clock=self.wall,
             readiness=self.readiness,
             purger=self._purger(mounts),
-            status=self.status,
+            status=self._status(settings, inventory),
             metrics=self.metrics.render,
-            inventory=Inventory(self.listing, mounts, self.wall.seconds),
+            inventory=inventory,
             prefix=settings.prefix,
             base_url=settings.base_url or "",
             allow=settings.allow,
@@ -180,6 +205,11 @@ class _Front:
     def _purger(self, mounts: tuple[Mount, ...]) -> CachePurger:
         stored = self.store, self.listing
         return CachePurger(mounts, self.pages, self.knowledge, *stored, self.parsing, self.settled)
+
+    def _status(self, settings: Settings, inventory: Inventory) -> StatusPages:
+        contents = Contents(inventory, self.report.steady, self.wall.seconds)
+        shown = Shown(sources_of(settings), settings.offline, bool(settings.admin_token))
+        return StatusPages(self.report, shown, contents, self.parsing)
 
     def site(self, reactor: Any, settings: Settings, mount: IndexMount) -> CacheSite:
         """The site that serves under these settings until others come into force."""
@@ -243,6 +273,16 @@ class _Ground:
             self.settings.not_found_ttl,
             spoiled.spoiled,
         )
+
+
+def _statistics(
+    reactor: Any, wall: WallClock, settings: Settings, disk: ThreadWorkers, observer: Observer
+) -> Statistics:
+    def trouble(what: str, reason: str) -> None:
+        observer(StoreTrouble(what, reason))
+
+    kept = KeptFile(settings.cache_dir, STATISTICS)
+    return Statistics(kept, disk, wall, lambda: float(reactor.seconds()), trouble)
 
 
 def _access_log(clock: WallClock, settings: Settings) -> AccessLog | None:

@@ -1,33 +1,32 @@
-"""The figures of the daemon as a whole."""
+"""The indexes as the status page shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from attrs import define
-
-from twisted_pypi import __version__
-from twisted_pypi.storage.disk import DiskStore
-from twisted_pypi.web.metrics import Metrics
+from twisted_pypi.settings import Index, Settings
+from twisted_pypi.status.visible import Source
+from twisted_pypi.urls import origin_of
 
 
-@define
-class Figures:
-    """What `/+status` and the status page show."""
+def sources_of(settings: Settings) -> tuple[Source, ...]:
+    """All of them, in the order in which they are asked."""
+    return tuple(Source(index.name, tuple(_places(index)), _is_private(index)) for index in settings.indexes)
 
-    store: DiskStore
-    metrics: Metrics
-    started: float
-    clock: Any
 
-    def now(self) -> Mapping[str, object]:
-        """The figures of this moment."""
-        entries, size = self.store.usage()
-        return {
-            "version": __version__,
-            "uptime_seconds": round(self.clock.seconds() - self.started),
-            "entries": entries,
-            "bytes": size,
-            "requests": self.metrics.requests_by_state(),
-        }
+def _places(index: Index) -> Iterator[tuple[str, str]]:
+    """(role, origin), one role for each origin."""
+    if index.path:
+        return
+    roles: dict[str, str] = {str(origin_of(index.url)): "index"}
+    roles.setdefault(str(origin_of(index.files_url)), "files")
+    for mirror in index.mirrors:
+        for url in filter(None, (mirror.url, mirror.files_url)):
+            roles.setdefault(str(origin_of(url)), "mirror")
+    yield from ((role, origin) for origin, role in roles.items())
+
+
+def _is_private(index: Index) -> bool:
+    """Whether not everybody could read it as we do."""
+    secrets = (index.credential, *(mirror.credential for mirror in index.mirrors))
+    return bool(index.path or index.tls.certificate or any(secret is not None for secret in secrets))

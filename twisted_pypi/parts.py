@@ -17,6 +17,7 @@ from twisted_pypi.places import places_of
 from twisted_pypi.portions import log_level, making_metadata, page_policy, store_limits, upstream_settings
 from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.settings import Settings
+from twisted_pypi.status.statistics import Statistics
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.clients import is_within
@@ -44,6 +45,7 @@ class Parts:
     log: EventLog
     directories: Directories
     supplied: Supplied
+    statistics: Statistics
     front: Callable[[Settings, IndexMount], Services]
 
     def use(self, settings: Settings) -> None:

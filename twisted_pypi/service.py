@@ -167,6 +167,7 @@ class PypiCache(Service):
         for warning in self._warnings:
             log.warn("{warning}", warning=warning)
         await self._parts.store.start()
+        await self._parts.statistics.start()
         self._parts.directories.start()
         self._parts.readiness.ready = True
         entries, size = self._parts.store.usage()
@@ -225,6 +226,7 @@ class PypiCache(Service):
         await parts.files.stop()
         parts.mirrored.stop()
         await parts.upstream.close()
+        await parts.statistics.stop()
         await parts.store.stop()
         if parts.access_log is not None:
             parts.access_log.stop()

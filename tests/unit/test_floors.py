@@ -20,6 +20,7 @@ FLOORS = {
     **dict.fromkeys(("storage", "fetching", "pypi", "workers"), 1),
     **dict.fromkeys(("caching", "directories"), 2),
     "web": 3,
+    "status": 3,
 }
 TOP = 4
 PURE = {"model", "records", "answers", "digests", "errors", "events", "interfaces", "urls", "http", "lru", "pypi"} | {

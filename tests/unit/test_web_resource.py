@@ -19,7 +19,7 @@ from twisted_pypi.web.clients import effective_client, is_within
 from twisted_pypi.web.problems import MAX_REASON, reason_phrase
 from twisted_pypi.web.resource import Readiness, below
 from twisted_pypi.web.responding import ANSWER_TIMEOUT
-from unit.web_doubles import FILE, PAGE, Mount, Response, Web, parse
+from unit.web_doubles import FILE, PAGE, Mount, Response, Status, Web, parse
 
 PROXY = IPv4Address("TCP", "10.0.0.1", 5000)
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 5000)
@@ -469,17 +469,52 @@ class TestOwnPages:
         assert response.body == b"# metrics\n"
         assert response["content-type"].startswith("text/plain; version=0.0.4")
 
-    def test_the_page_for_people(self) -> None:
-        response = Web(prefix="/a").ask("/a/", host="cache.example:8080")
-        page = response.body.decode()
-        assert response["content-type"] == "text/html; charset=utf-8"
-        assert "index-url http://cache.example:8080/a/simple/" in page
-        assert "trusted-host cache.example" in page
-        assert "&lt;b&gt; hits</td><td>&amp;" in page
-        assert "<b>" not in page
+    @pytest.mark.parametrize(
+        ("services", "base"),
+        [
+            ({"prefix": "/a"}, "http://cache.example:8080/a"),
+            ({"base_url": "https://pypi.example"}, "https://pypi.example"),
+        ],
+    )
+    def test_the_page_for_people(self, services: dict[str, str], base: str) -> None:
+        status = Status()
+        response = Web(status=status, **services).ask(
+            f"{services.get('prefix', '')}/?q=a%3Cb", host="cache.example:8080"
+        )
+        assert (response.status, response["content-type"]) == (200, "text/html; charset=utf-8")
+        assert status.asked == [(base, "a<b", False)]
 
-    def test_over_https_no_host_is_to_be_trusted(self) -> None:
-        assert b"trusted-host" not in Web(base_url="https://pypi.example").ask("/").body
+    @pytest.mark.parametrize("path", ["/", "/+status"])
+    def test_nobody_may_keep_what_is_shown(self, path: str) -> None:
+        response = Web().ask(path)
+        assert response["cache-control"] == "no-store"
+        assert response["referrer-policy"] == "no-referrer"
+
+    def test_the_page_runs_and_loads_nothing_but_what_is_in_it(self) -> None:
+        policy = Web().ask("/")["content-security-policy"].split("; ")
+        assert policy[0] == "default-src 'none'"
+        assert not any("unsafe" in rule or "*" in rule for rule in policy)
+        assert {rule.split()[0] for rule in policy if "'none'" in rule} >= {"base-uri", "frame-ancestors"}
+
+    @pytest.mark.parametrize("path", ["/", "/+status"])
+    @pytest.mark.parametrize(
+        ("services", "headers", "peer", "admin"),
+        [
+            ({}, (), LOOPBACK, True),
+            ({}, ("Sec-Fetch-Site: cross-site",), LOOPBACK, False),
+            ({}, (), IPv4Address("TCP", "192.0.2.1", 1), False),
+            ({"admin_token": "s3cret"}, (), LOOPBACK, False),
+            ({"admin_token": "s3cret"}, ("X-Admin-Token: wrong",), LOOPBACK, False),
+            ({"admin_token": "s3cret"}, ("X-Admin-Token: s3cret",), IPv4Address("TCP", "192.0.2.1", 1), True),
+        ],
+    )
+    def test_administrators_are_told_more(
+        self, path: str, services: dict[str, str], headers: tuple[str, ...], peer: IPv4Address, admin: bool
+    ) -> None:
+        status = Status()
+        response = Web(status=status, **services).ask(path, *headers, host="localhost:8080", peer=peer)
+        assert response.status == 200
+        assert status.asked[0][-1] is admin
 
 
 class TestLoops:

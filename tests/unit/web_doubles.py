@@ -147,6 +147,21 @@ class Files:
 
 
 @define
+class Status:
+    """What is shown: what was asked for."""
+
+    asked: list[tuple[object, ...]] = field(factory=list)
+
+    async def document(self, admin: bool) -> dict[str, object]:
+        self.asked.append((admin,))
+        return {"entries": 3, "admin": admin}
+
+    async def page(self, base: str, query: str, admin: bool) -> bytes:
+        self.asked.append((base, query, admin))
+        return f"<h1>{base}/simple/</h1>".encode()
+
+
+@define
 class InlineWriter:
     """A `log_writer.Writer` that writes at once."""
 
@@ -309,7 +324,7 @@ class Web:
             "clock": self.clock,
             "readiness": Readiness(True),
             "purger": self,
-            "status": lambda: {"entries": 3, "<b>": {"hits": "&"}},
+            "status": Status(),
             "metrics": lambda: b"# metrics\n",
             "inventory": Inventory(self.listed),
         }

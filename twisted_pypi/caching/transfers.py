@@ -15,6 +15,7 @@ from twisted_pypi.answers import ByteSource
 from twisted_pypi.caching.knowledge import Known
 from twisted_pypi.caching.passing import arrives
 from twisted_pypi.caching.plausible import contradiction, may_be_cut, undisputed
+from twisted_pypi.caching.progress import Beginning, Progress, progress
 from twisted_pypi.errors import Absent, UpstreamFailed
 from twisted_pypi.events import FetchFailed, StoreTrouble, TransferEnded, TransferStarted
 from twisted_pypi.fetching.integrity import WrongBody, refuse, verifiable
@@ -49,6 +50,7 @@ class Opened:
     sha256: str
     transfer: Transfer | None = None
     _relay: ByteSource | None = None
+    began: Beginning | None = None
 
     def claim(self) -> ByteSource | None:
         """The body that passes through; None for everybody but the first."""
@@ -84,6 +86,15 @@ class Transfers:
         """The transfer of this key that is under way, and has not failed."""
         opened = self._running.get(key)
         return None if opened is None or opened.failed else opened
+
+    def under_way(self) -> list[Progress]:
+        """How far each transfer is, the oldest first."""
+        now = self.clock.seconds()
+        return [
+            progress(key, opened.began, opened.transfer, now)
+            for key, opened in self._running.items()
+            if opened.began is not None and opened.transfer is not None and not opened.failed
+        ]
 
     def nears(self, key: str, range_: str) -> bool:
         """Whether a transfer of this key has a range (the header) already, or will have it in a moment."""
@@ -202,7 +213,8 @@ class Transfers:
         body = self._resuming(fetched, known, client, into.hexdigest, into.size)
         length = known.size if body.whole is None and not verifiable(known.hashes) else body.whole
         transfer = Transfer(body, into, known.hashes, length, self.observer, body.url, self.clock)
-        opened = Opened(fetched, undisputed(body.whole, known), known.sha256, transfer)
+        began = Beginning(route.pages.name if route.pages else "", known.index, self.clock.seconds(), into.size)
+        opened = Opened(fetched, undisputed(body.whole, known), known.sha256, transfer, began=began)
         self._running[route.key] = opened
         self._tasks[route.key] = Deferred.fromCoroutine(self._carry(route, known, opened, transfer, body))
         return opened

@@ -76,6 +76,11 @@ class Transfer:
         return self.received if self.released else max(0, self.received - HOLD_BACK)
 
     @property
+    def readers(self) -> int:
+        """How many clients read it."""
+        return len(self._sources)
+
+    @property
     def joinable(self) -> bool:
         """Whether everything from the beginning can still be read."""
         return self.window is None or self.window.start == self.partial.size

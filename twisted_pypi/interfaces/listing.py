@@ -21,7 +21,8 @@ class Wanted:
 
     `text` is a pattern for the whole name if it holds `*`, else a part of it, "" for all; case, `_` and `.` (for `-`)
     make no difference. `exact`: `text` is the name as it is stored. `kind` is "page", "file" or "" for both; `index`
-    None is any. `order` is one of `ORDERS`, or that with "-" before it.
+    None is any; `indexes`, where they are given, are all that may be told of. `order` is one of `ORDERS`, or that with
+    "-" before it.
     """
 
     text: str = ""
@@ -31,6 +32,7 @@ class Wanted:
     limit: int = 100
     skip: int = 0
     exact: bool = False
+    indexes: frozenset[str] | None = None
 
 
 @frozen

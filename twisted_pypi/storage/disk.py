@@ -18,7 +18,7 @@ from twisted_pypi.storage.disk_pages import DiskPages
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.eviction import Evictor
 from twisted_pypi.storage.layout import CATALOGUE, FILES, PAGES
-from twisted_pypi.storage.limits import Limits
+from twisted_pypi.storage.limits import Limits, Room
 from twisted_pypi.storage.lock import OPTION, DirectoryLock, lock_directory
 from twisted_pypi.storage.pruning import Pruner
 from twisted_pypi.storage.reconcile import Reconciler
@@ -49,6 +49,8 @@ class DiskStore:
     _reconciler: Reconciler = field(init=False)
     _pruner: Pruner = field(init=False)
     _lock: DirectoryLock | None = field(default=None, init=False)
+    _open: bool = field(default=False, init=False)
+    _rebuilding: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         catalogue = Catalogue(os.path.join(self.directory, CATALOGUE))
@@ -77,8 +79,10 @@ class DiskStore:
             raise ConfigError(OPTION, f"{self.directory}: {error}") from error
         if self._engine.catalogue.unclean:
             self._files.distrust_before = self.clock.seconds()
-        if reason and any(map(self._engine.tree.exists, (PAGES, FILES))):
+        self._rebuilding = bool(reason) and any(map(self._engine.tree.exists, (PAGES, FILES)))
+        if self._rebuilding:
             self._engine.trouble("catalogue made again", reason)
+        self._open = True
         self._engine.tasks.run(self._reconciler.run(leftovers))
         self._evictor.start()
         self._pruner.start()
@@ -87,6 +91,7 @@ class DiskStore:
         """Write behind what is pending, close, unlock. Idempotent."""
         if self._lock is None:
             return
+        self._open = False
         self._reconciler.stop()
         self._evictor.stop()
         self._pruner.stop()
@@ -111,6 +116,22 @@ class DiskStore:
     def usage(self) -> tuple[int, int]:
         """(entries, bytes) stored now."""
         return self._engine.catalogue.entries, self._engine.catalogue.size
+
+    @property
+    def condition(self) -> str:
+        """In a word: "opening"; "rebuilding" (the catalogue was lost, and is made again from the files beside the
+        service); "reconciling" (it is compared with them); "ready"."""
+        if not self._open:
+            return "opening"
+        if self._reconciler.running:
+            return "rebuilding" if self._rebuilding else "reconciling"
+        return "ready"
+
+    async def room(self) -> Room:
+        """What is taken of the disk, and may be. Raises `OSError`."""
+        free, whole = await self.workers.run(self._engine.tree.space)
+        limits = self._engine.limits
+        return Room(self._evictor.used(), limits.total, free, limits.keep_free(whole))
 
     def _unlock(self) -> None:
         self._engine.tree.close()

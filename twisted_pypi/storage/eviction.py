@@ -73,11 +73,11 @@ class Evictor:
 
     def check(self) -> None:
         """Begin to drop entries if the store is over its limit. Cheap: it is called for every piece that is written."""
-        if not self._running and not self._stopped and excess(self._used(), self.engine.limits.total) > 0:
+        if not self._running and not self._stopped and excess(self.used(), self.engine.limits.total) > 0:
             self._running = True
             self.engine.tasks.run(self._shrink(self._surplus, None))
 
-    def _used(self) -> int:
+    def used(self) -> int:
         """The bytes of everything below the directory; what entries can't make up for counts up to half the limit."""
         catalogue, limit = self.engine.catalogue, self.engine.limits.total
         fixed = min(
@@ -87,7 +87,7 @@ class Evictor:
 
     def _surplus(self) -> int:
         limit = self.engine.limits.total
-        return self._used() - int(limit * TARGET)
+        return self.used() - int(limit * TARGET)
 
     async def _drop_inactive(self) -> None:
         if self.engine.limits.inactive is not None and not self._running:

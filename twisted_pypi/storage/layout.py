@@ -26,8 +26,9 @@ TEMPORARY = "tmp"
 LOCK = "lock"
 CATALOGUE = "catalogue.sqlite"
 READINGS = "readings.sqlite"
+STATISTICS = "statistics.json"
 _DATABASES = (name + end for name in (CATALOGUE, READINGS) for end in ("", "-wal", "-shm", "-journal"))
-OWN = frozenset({FILES, PAGES, TEMPORARY, LOCK, *_DATABASES})
+OWN = frozenset({FILES, PAGES, TEMPORARY, LOCK, STATISTICS, f"{STATISTICS}.new", *_DATABASES})
 """All names of ours in the cache directory itself."""
 
 _FILE_LIKE = re.compile(

@@ -94,8 +94,8 @@ def pattern_of(text: str) -> str:
     return plain if "*" in plain else f"*{plain}*"
 
 
-def _where(wanted: Wanted) -> tuple[str, list[object]]:
-    terms: list[tuple[str, object]] = []
+def _where(wanted: Wanted) -> tuple[str, list[str]]:
+    terms: list[tuple[str, str]] = []
     if wanted.exact:
         terms.append(("name = ?", wanted.text))
     elif wanted.text:
@@ -104,8 +104,11 @@ def _where(wanted: Wanted) -> tuple[str, list[object]]:
         terms.append(("kind = ?", wanted.kind))
     if wanted.index is not None:
         terms.append(("index_name = ?", wanted.index))
-    clause = " AND ".join(term for term, _ in terms)
-    return f"WHERE {clause}" if clause else "", [value for _, value in terms]
+    clauses, values = [term for term, _ in terms], [value for _, value in terms]
+    if wanted.indexes is not None:
+        clauses.append(f"index_name IN ({', '.join('?' * len(wanted.indexes))})")
+        values += sorted(wanted.indexes)
+    return f"WHERE {' AND '.join(clauses)}" if clauses else "", values
 
 
 def _order(wanted: Wanted, orders: dict[str, str]) -> str:
@@ -118,7 +121,7 @@ def _slice(wanted: Wanted) -> tuple[int, int]:
     return min(max(wanted.limit, 0), MOST), max(wanted.skip, 0)
 
 
-def _totals(db: sqlite3.Connection, where: str, values: list[object]) -> Totals:
+def _totals(db: sqlite3.Connection, where: str, values: list[str]) -> Totals:
     return Totals(*map(int, db.execute(f"{_TOTALS} {where}", values).fetchone()))
 
 

@@ -33,6 +33,7 @@ class Reconciler:
     engine: Engine
     facts: DiskFacts
     pages: PageStore
+    running: bool = field(default=False, init=False)
     _stopped: bool = field(default=False, init=False)
     _foreign: int = field(default=0, init=False)
     _first_foreign: str = field(default="", init=False)
@@ -46,6 +47,7 @@ class Reconciler:
 
     async def run(self, leftovers: list[str]) -> None:
         """All of it; `leftovers` are names in `tmp/` that are of no use. Never raises."""
+        self.running = True
         try:
             await self._discard(leftovers)
             await self._drop_gone()
@@ -55,6 +57,8 @@ class Reconciler:
             await self._adopt(FILE, self.engine.tree.walk(FILES))
         except OSError as error:
             self.engine.trouble("reconciliation", error)
+        finally:
+            self.running = False
         self._report()
         self.engine.grown()
 

@@ -1,4 +1,4 @@
-"""Purging, listing and figures: who may, and what is answered."""
+"""Purging and listing: who may, and what is answered."""
 
 from __future__ import annotations
 
@@ -49,6 +49,15 @@ def is_admin(ask: Ask, policy: AdminPolicy) -> None:
             raise Problem(401, "This needs the admin token", challenge)
     elif not (policy.open_to_loopback and _is_local(ask)):
         raise Problem(403, "This needs --admin-token, or a request from this machine", (("Cache-Control", "no-store"),))
+
+
+def is_known_admin(ask: Ask, policy: AdminPolicy) -> bool:
+    """Whether who asks is an administrator, for answers that others get as well, with less in them."""
+    try:
+        is_admin(ask, policy)
+    except Problem:
+        return False
+    return True
 
 
 def _has_token(ask: Ask, token: str) -> bool:
@@ -135,11 +144,6 @@ def _number(what: str, given: str, most: int) -> int:
     if not (given.isascii() and given.isdigit() and len(given) < 16 and int(given) <= most):
         raise BadPath(f"{what} is a number up to {most}")
     return int(given)
-
-
-def status_reply(figures: Mapping[str, object]) -> Reply:
-    """The figures as JSON."""
-    return _json_reply(figures)
 
 
 def _json_reply(document: Mapping[str, object]) -> Reply:

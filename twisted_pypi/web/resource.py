@@ -7,7 +7,7 @@ prefix); `--allow` (403); prefix (404); method (405); our own paths (admin); wha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,14 @@ from twisted_pypi import hops
 from twisted_pypi.errors import Absent, Forbidden
 from twisted_pypi.interfaces import Files, Inventory, Mount, Observer, Pages, Purger, Workers
 from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
-from twisted_pypi.web.admin import ADMIN_PATH, AdminPolicy, is_admin, listing_reply, purge_reply, status_reply
+from twisted_pypi.web.admin import (
+    ADMIN_PATH,
+    AdminPolicy,
+    is_admin,
+    is_known_admin,
+    listing_reply,
+    purge_reply,
+)
 from twisted_pypi.web.clients import Ask, Networks, check, is_allowed, read_ask
 from twisted_pypi.web.file_replies import file_at_once, file_reply
 from twisted_pypi.web.memo import Memo
@@ -29,7 +36,7 @@ from twisted_pypi.web.page_replies import PageReplies, base_of
 from twisted_pypi.web.problems import Problem
 from twisted_pypi.web.responding import Exchange, Reply, simple_reply
 from twisted_pypi.web.site import CacheRequest
-from twisted_pypi.web.status_page import status_page
+from twisted_pypi.web.status_page import Status, page_reply, status_reply
 
 Answer = Reply | Coroutine[Deferred[Any], Any, Reply]
 
@@ -52,7 +59,7 @@ class Services:
 
     `mounts` are asked in order, the first that knows a path answers. `clock.seconds()` is seconds since the epoch.
     `prefix` is "" or "/path" without trailing slash; `base_url` is `--base-url` or "". `purger` purges, but for
-    `offline`. `status()` are figures for `/+status`, JSON-able; `metrics()` is the text for Prometheus; `inventory`
+    `offline`. `status` makes the page for people and `/+status`; `metrics()` is the text for Prometheus; `inventory`
     lists what is stored.
     """
 
@@ -64,7 +71,7 @@ class Services:
     clock: IReactorTime
     readiness: Readiness
     purger: Purger
-    status: Callable[[], Mapping[str, object]]
+    status: Status
     metrics: Callable[[], bytes]
     inventory: Inventory
     prefix: str = ""
@@ -173,13 +180,14 @@ class ProxyResource(Resource):
             raise Problem(409, "Offline nothing can be fetched again: nothing is purged")
         return purge_reply(self._services.purger, self._services.observer, path, ask)
 
-    def _own(self, ask: Ask, path: str) -> Reply | None:
+    def _own(self, ask: Ask, path: str) -> Answer | None:
         services = self._services
         match path:
             case "/":
-                return status_page(base_of(services.base_url, services.prefix, ask), services.status())
+                base = base_of(services.base_url, services.prefix, ask)
+                return page_reply(services.status, base, ask.parameter("q"), is_known_admin(ask, self._policy))
             case "/+status":
-                return status_reply(services.status())
+                return status_reply(services.status, is_known_admin(ask, self._policy))
             case "/metrics":
                 kind = "text/plain; version=0.0.4; charset=utf-8"
                 return simple_reply(200, kind, services.metrics(), "admin", ("Cache-Control", "no-store"))

@@ -1,0 +1,1 @@
+"""What people and programs are told of the daemon as a whole: the status page and `/+status`."""
