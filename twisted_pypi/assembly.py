@@ -39,6 +39,7 @@ from twisted_pypi.events import Event
 from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.figures import Figures
+from twisted_pypi.instruments import Instruments
 from twisted_pypi.interfaces import Observer, Upstream
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
@@ -47,6 +48,7 @@ from twisted_pypi.portions import (
     log_level,
     making_metadata,
     named_mounts,
+    origins,
     page_policy,
     store_limits,
     upstream_settings,
@@ -58,6 +60,7 @@ from twisted_pypi.storage.layout import READINGS
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
 from twisted_pypi.web.event_log import EventLog
+from twisted_pypi.web.memo import Memo
 from twisted_pypi.web.metrics import Metrics
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
 from twisted_pypi.web.site import CacheSite
@@ -85,7 +88,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
     looking = pool(1, "directories")
     wall = WallClock(reactor)
-    metrics, access_log = Metrics(), _access_log(wall, settings)
+    metrics, access_log = Metrics(origins(settings)), _access_log(wall, settings)
     log = EventLog(log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
     observer = Observers(tuple(heard))
@@ -111,6 +114,11 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     settled = files.transfers.settled
     front = _Front(wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, status, settled)
     site = front.site(reactor, settings, mount)
+    pools = (disk, catalogue, parsing, looking)
+
+    def answers() -> tuple[int, int]:
+        return site.memo.held if isinstance(site.memo, Memo) else (0, 0)
+
     return Parts(
         site,
         readiness,
@@ -119,13 +127,15 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         upstream,
         mirrored,
         store,
-        (disk, catalogue, parsing, looking),
+        pools,
         access_log,
         knowledge,
         log,
         directories,
         supplied,
         front,
+        metrics,
+        Instruments(reactor, metrics, observer, store, upstream, pools, answers),
     )
 
 
@@ -165,6 +175,7 @@ class _Front:
             trusted_proxy=settings.trusted_proxy,
             admin_token=settings.admin_token or "",
             identity=IDENTITY,
+            mount_names=frozenset(mount.name for mount in named),
         )
 
     def site(self, reactor: Any, settings: Settings, mount: IndexMount) -> CacheSite:

@@ -168,6 +168,7 @@ class PypiCache(Service):
             log.warn("{warning}", warning=warning)
         await self._parts.store.start()
         self._parts.directories.start()
+        self._parts.instruments.start()
         self._parts.readiness.ready = True
         entries, size = self._parts.store.usage()
         for line in start_block(self._settings, self._listeners.addresses(), entries, size):
@@ -221,6 +222,7 @@ class PypiCache(Service):
         await self._listeners.close()
         await self._drain()
         parts.directories.stop()
+        parts.instruments.stop()
         parts.pages.stop()
         await parts.files.stop()
         parts.mirrored.stop()

@@ -183,6 +183,7 @@ class TestAccessLog:
 
 
 URL = "https://files.example/a.whl"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 class TestEventLog:
@@ -227,7 +228,7 @@ class TestEventLog:
 
     def test_every_kind_but_those_of_traffic_has_a_line_that_can_be_formatted(self) -> None:
         for kind in events.Event.__subclasses__():
-            if kind in (events.Served, events.BytesFetched):
+            if kind in (events.Served, events.BytesFetched, events.ReactorLagged, events.WorkersUsed):
                 continue
             values = {a.name: 0.5 if a.name == "seconds" else "x" for a in kind.__attrs_attrs__}
             assert len(self.lines(kind(**values))) == 1, kind
@@ -267,20 +268,28 @@ class TestEventLog:
 
 class TestMetrics:
     def test_counting(self) -> None:
-        metrics = Metrics()
+        metrics = Metrics(frozenset({"https://files.example"}))
         for event in (
             SERVED,
             SERVED,
+            evolve(SERVED, state=CacheState.MISS, mount="internal", collapsed=True),
             evolve(SERVED, state=None, kind="error", status=404, size=0, complete=False),
             events.FetchDone(URL, 200, 0.3, True),
+            events.FetchDone("https://elsewhere.example/x", 200, 0.3, False),
             events.FetchFailed(URL, "refused", False),
             events.BytesFetched(1000),
             events.PageRejected(URL, "x"),
             events.IntegrityFailed(URL, "sha256", "a", "b"),
-            events.TransferStarted(URL),
-            events.TransferStarted(URL),
+            *[events.TransferStarted(URL)] * 4,
             events.TransferBroke(URL, 1, "reset"),
+            events.TransferResumed(URL, 1),
             events.TransferEnded(URL, 1, True),
+            events.TransferEnded(URL, 1, False, "reset"),
+            events.TransferEnded(URL, 1, False, "stopped", stopped=True),
+            events.ReactorLagged(0.025),
+            events.ReactorLagged(0.5, worker=True),
+            events.WorkersUsed(2, 100, 1.5),
+            events.WorkersUsed(2, 90, 0.5),
             events.Evicted(3, 4096),
             events.BreakerChanged("https://files.example", True),
             events.StoreTrouble("put", "full"),
@@ -292,23 +301,36 @@ class TestMetrics:
         ):
             metrics.observe(event)
         metrics.watch_connections(lambda: 12)
-        lines = metrics.render().decode().splitlines()
+        lines = metrics.render()[1].decode().splitlines()
         for line in (
             "pypicache_connections 12.0",
             'pypicache_connections_turned_away_total{reason="idle"} 1.0',
             'pypicache_connections_turned_away_total{reason="total"} 2.0',
-            'pypicache_requests_total{kind="page",state="HIT",status="200"} 2.0',
-            'pypicache_requests_total{kind="error",state="NONE",status="404"} 1.0',
-            "pypicache_sent_bytes_total 3668.0",
+            'pypicache_requests_total{kind="page",mount="/",state="HIT",status="200"} 2.0',
+            'pypicache_requests_total{kind="page",mount="internal",state="MISS",status="200"} 1.0',
+            'pypicache_requests_total{kind="error",mount="/",state="NONE",status="404"} 1.0',
+            'pypicache_sent_bytes_total{kind="page",mount="/",state="HIT"} 3668.0',
+            'pypicache_requests_collapsed_total{kind="page"} 1.0',
             'pypicache_aborted_total{kind="error"} 1.0',
-            'pypicache_upstream_seconds_bucket{kind="file",le="0.5"} 1.0',
-            'pypicache_upstream_seconds_bucket{kind="file",le="0.25"} 0.0',
+            'pypicache_upstream_seconds_bucket{kind="file",le="0.5",origin="https://files.example"} 1.0',
+            'pypicache_upstream_seconds_bucket{kind="file",le="0.25",origin="https://files.example"} 0.0',
+            'pypicache_upstream_seconds_count{kind="page",origin="other"} 1.0',
             'pypicache_upstream_failures_total{kind="page"} 1.0',
             "pypicache_upstream_bytes_total 1000.0",
             "pypicache_pages_rejected_total 1.0",
             "pypicache_integrity_failures_total 1.0",
             "pypicache_transfers_running 1.0",
             "pypicache_transfer_breaks_total 1.0",
+            "pypicache_transfer_resumes_total 1.0",
+            'pypicache_transfers_ended_total{outcome="stored"} 1.0',
+            'pypicache_transfers_ended_total{outcome="failed"} 1.0',
+            'pypicache_transfers_ended_total{outcome="stopped"} 1.0',
+            'pypicache_reactor_lag_seconds_bucket{le="0.025",process="owner"} 1.0',
+            'pypicache_reactor_lag_seconds_bucket{le="0.25",process="worker"} 0.0',
+            'pypicache_reactor_lag_seconds_count{process="worker"} 1.0',
+            "pypicache_workers 2.0",
+            "pypicache_worker_resident_memory_bytes 90.0",
+            "pypicache_worker_cpu_seconds_total 2.0",
             "pypicache_evicted_entries_total 3.0",
             "pypicache_evicted_bytes_total 4096.0",
             'pypicache_breaker_open{origin="https://files.example"} 1.0',
@@ -316,19 +338,60 @@ class TestMetrics:
             'pypicache_requests_refused_total{status="400"} 1.0',
         ):
             assert line in lines
-        assert metrics.requests_by_state() == {"HIT": 2, "NONE": 1}
+        assert metrics.requests_by_state() == {"HIT": 2, "MISS": 1, "NONE": 1}
+
+    def test_what_is_configured_is_told_before_anything_happens(self) -> None:
+        metrics = Metrics(frozenset({"https://h"}))
+        metrics.use(frozenset({"https://i"}))
+        text = metrics.render()[1]
+        for line in (
+            b'pypicache_breaker_open{origin="https://h"} 0.0\n',
+            b'pypicache_breaker_open{origin="https://i"} 0.0\n',
+            b'pypicache_transfers_ended_total{outcome="failed"} 0.0\n',
+        ):
+            assert line in text
+
+    def test_the_latency_of_an_origin_that_is_configured_later(self) -> None:
+        metrics = Metrics()
+        metrics.use(frozenset({"https://files.example"}))
+        metrics.observe(events.FetchDone(URL, 200, 0.3, True))
+        assert (
+            b'pypicache_upstream_seconds_count{kind="file",origin="https://files.example"} 1.0' in metrics.render()[1]
+        )
+
+    @pytest.mark.parametrize(
+        ("accept", "kind"),
+        [
+            ("", "text/plain; version=0.0.4; charset=utf-8"),
+            ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
+            ("application/openmetrics-text;q=0.2,text/plain", "text/plain; version=0.0.4; charset=utf-8"),
+            ("application/openmetrics-text;version=9\u00a0;escaping=x", OPENMETRICS),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+                "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                OPENMETRICS,
+            ),
+        ],
+    )
+    def test_the_format_follows_what_is_accepted(self, accept: str, kind: str) -> None:
+        metrics = Metrics()
+        metrics.observe(SERVED)
+        said, text = metrics.render(accept)
+        assert (said, text.endswith(b"# EOF\n")) == (kind, kind == OPENMETRICS)
+        assert b'pypicache_requests_total{kind="page",mount="/",state="HIT",status="200"} 1.0' in text
+        assert b"_created" not in text
 
     def test_a_breaker_closes_again(self) -> None:
         metrics = Metrics()
         metrics.observe(events.BreakerChanged("https://h", True))
         metrics.observe(events.BreakerChanged("https://h", False))
-        assert b'pypicache_breaker_open{origin="https://h"} 0.0' in metrics.render()
+        assert b'pypicache_breaker_open{origin="https://h"} 0.0' in metrics.render()[1]
 
     def test_origins_are_bounded(self) -> None:
         metrics = Metrics()
         for number in range(1000):
             metrics.observe(events.BreakerChanged(f"https://h{number}", True))
-        assert metrics.render().count(b"pypicache_breaker_open{") == 200
+        assert metrics.render()[1].count(b"pypicache_breaker_open{") == 200
 
     def test_two_do_not_share_their_counters(self) -> None:
         one, other = Metrics(), Metrics()

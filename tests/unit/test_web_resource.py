@@ -12,6 +12,7 @@ from twisted.logger import globalLogPublisher
 
 from twisted_pypi import hops
 from twisted_pypi.errors import BadPath
+from twisted_pypi.events import Served
 from twisted_pypi.model import Redirect
 from twisted_pypi.units import network
 from twisted_pypi.web.clients import effective_client, is_within
@@ -460,9 +461,26 @@ class TestOwnPages:
         assert json.loads(response.body)["entries"] == 3
 
     def test_metrics(self) -> None:
-        response = Web().ask("/metrics")
-        assert response.body == b"# metrics\n"
-        assert response["content-type"].startswith("text/plain; version=0.0.4")
+        response = Web(metrics=lambda accept: (f"text/{accept}", b"# metrics\n")).ask("/metrics", "Accept: x")
+        assert (response.body, response["content-type"], response["vary"]) == (b"# metrics\n", "text/x", "Accept")
+
+    @pytest.mark.parametrize(
+        ("path", "mount"),
+        [
+            ("/p/internal/simple/six/", "internal"),
+            ("/p/internal", "internal"),
+            ("/p/simple/six/", "/"),
+            ("/p/intern/simple/", "/"),
+            ("/healthz", "/"),
+            ("/p", "/"),
+        ],
+    )
+    def test_requests_are_told_apart_by_mount(self, path: str, mount: str) -> None:
+        web = Web(prefix="/p", mount_names=frozenset({"internal"}))
+        web.ask(path)
+        (served,) = web.events
+        assert isinstance(served, Served)
+        assert served.mount == mount
 
     def test_the_page_for_people(self) -> None:
         response = Web(prefix="/a").ask("/a/", host="cache.example:8080")

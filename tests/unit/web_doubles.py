@@ -292,7 +292,7 @@ class Web:
             "readiness": Readiness(True),
             "purge": self._purge,
             "status": lambda: {"entries": 3, "<b>": {"hits": "&"}},
-            "metrics": lambda: b"# metrics\n",
+            "metrics": lambda accept: ("text/plain", b"# metrics\n"),
         }
         self.site = CacheSite(ProxyResource(Services(**(given | services))), self.clock, self.events.append)
 

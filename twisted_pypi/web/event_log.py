@@ -31,6 +31,7 @@ _LINES = {
     ),
     events.TransferStarted: (LogLevel.debug, "transfer begins: {url}"),
     events.TransferBroke: (LogLevel.info, "transfer broke at byte {position}, {reason}; it goes on there: {url}"),
+    events.TransferResumed: (LogLevel.debug, "transfer goes on at byte {position}: {url}"),
     events.TransferEnded: (LogLevel.info, "transfer of {size} bytes ended, {verdict}: {url}"),
     events.StoreTrouble: (LogLevel.warn, "store: {what}: {reason}"),
     events.DirectoryTrouble: (LogLevel.warn, "directory {index}: {path}: {reason}"),
