@@ -57,6 +57,7 @@ from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.settings import Settings
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.layout import READINGS
+from twisted_pypi.web.access_lines import LINE_FORMS
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
 from twisted_pypi.web.event_log import EventLog
@@ -243,7 +244,9 @@ class _Ground:
 
 
 def _access_log(clock: WallClock, settings: Settings) -> AccessLog | None:
-    return AccessLog(settings.access_log, clock) if settings.access_log is not None else None
+    if settings.access_log is None:
+        return None
+    return AccessLog(settings.access_log, clock, form=LINE_FORMS[settings.access_log_format])
 
 
 def _scratch(settings: Settings) -> Any:

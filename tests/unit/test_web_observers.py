@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 
 from twisted_pypi import events
 from twisted_pypi.answers import CacheState
-from twisted_pypi.web.access_log import FLUSH_LINES, FLUSH_SECONDS, AccessLog, access_line
+from twisted_pypi.web.access_lines import LINE_FORMS
+from twisted_pypi.web.access_log import FLUSH_LINES, FLUSH_SECONDS, AccessLog
 from twisted_pypi.web.event_log import REPEAT, EventLog
 from twisted_pypi.web.metrics import Metrics
 from unit.web_doubles import NOW, InlineWriter
@@ -33,6 +36,9 @@ SERVED = events.Served(
     protocol="HTTP/1.1",
 )
 LINE = '192.0.2.7 [1994-11-06T08:49:37Z] "GET /simple/six/ HTTP/1.1" cache.example 200 1834 HIT - 0.000 "pip/25.0"\n'
+
+
+access_line = LINE_FORMS["text"].line
 
 
 class TestAccessLine:
@@ -60,6 +66,54 @@ class TestAccessLine:
         assert line.endswith('"\n')
         assert line.count('"') == 4
         assert len(line.split('"')[2].split(" ")) == 8
+
+
+class TestJsonLine:
+    def line(self, event: events.Served, now: float = NOW) -> str:
+        return LINE_FORMS["json"].line(event, now)
+
+    def test_a_hit(self) -> None:
+        assert json.loads(self.line(SERVED, NOW + 0.0429)) == {
+            "time": "1994-11-06T08:49:37.042Z",
+            "client": "192.0.2.7",
+            "method": "GET",
+            "target": "/simple/six/",
+            "protocol": "HTTP/1.1",
+            "host": "cache.example",
+            "status": 200,
+            "bytes": 1834,
+            "complete": True,
+            "cache": "HIT",
+            "kind": "page",
+            "mount": "/",
+            "collapsed": False,
+            "seconds": 0.0004,
+            "upstream_seconds": None,
+            "agent": "pip/25.0",
+        }
+
+    def test_a_broken_miss(self) -> None:
+        event = evolve(SERVED, state=CacheState.MISS, upstream_seconds=1.25, complete=False, mount="a", collapsed=True)
+        found = json.loads(self.line(event))
+        assert (found["cache"], found["upstream_seconds"], found["complete"]) == ("MISS", 1.25, False)
+        assert (found["mount"], found["collapsed"]) == ("a", True)
+
+    def test_of_our_own(self) -> None:
+        assert json.loads(self.line(evolve(SERVED, state=None)))["cache"] is None
+
+    @given(st.text(), st.text(), st.text())
+    def test_clients_cannot_forge_lines(self, host: str, target: str, agent: str) -> None:
+        line = self.line(evolve(SERVED, host=host, target=target, agent=agent))
+        assert line.isascii()
+        assert line[:-1].isprintable()
+        found = json.loads(line)
+        assert (found["host"], found["target"], found["agent"]) == (host, target, agent)
+        assert len(found) == 16
+
+    @given(st.floats(0, 4e9))
+    def test_times_go_forward(self, now: float) -> None:
+        shown = json.loads(self.line(SERVED, now))["time"]
+        assert 0 <= now - datetime.fromisoformat(shown).timestamp() < 0.0011
 
 
 class TestAccessLog:
@@ -128,13 +182,20 @@ class TestAccessLog:
         assert path.read_text() == LINE
 
     def test_rotation_that_fails_keeps_the_old_file(self, path: Path) -> None:
-        log, _ = self.start(path)
+        log, clock = self.start(path)
         moved = path.rename(path.with_suffix(".1"))
         path.mkdir()
+        logged: list[str] = []
+        observe = lambda event: logged.append(str(formatEvent(event)))  # noqa: E731
+        globalLogPublisher.addObserver(observe)
         log.reopen()
-        log.observe(SERVED)
+        log.reopen()
+        globalLogPublisher.removeObserver(observe)
+        assert len(logged) == 2
+        assert all("can't be opened anew, it goes on where it was" in line for line in logged)
+        assert len(self.complaints(log, clock)) == 0
         log.stop()
-        assert moved.read_text() == LINE
+        assert moved.read_text().count("\n") == 3
 
     def test_stdout(self, capfd: pytest.CaptureFixture[str]) -> None:
         log, _ = self.start(Path("-"))
@@ -156,6 +217,18 @@ class TestAccessLog:
         log.stop()
         later = LINE.replace(":37Z", ":38Z")
         assert path.read_text() == LINE + later + later.replace(" 200 ", " 404 ")
+
+    def test_as_json(self, path: Path) -> None:
+        clock = Clock()
+        clock.rightNow = NOW
+        log = AccessLog(str(path), clock, InlineWriter(), LINE_FORMS["json"])
+        log.start()
+        log.observe(SERVED)
+        clock.rightNow += 0.25
+        log.observe(SERVED)
+        log.stop()
+        times = [json.loads(line)["time"] for line in path.read_text().splitlines()]
+        assert times == ["1994-11-06T08:49:37.000Z", "1994-11-06T08:49:37.250Z"]
 
     def test_write_errors_are_reported_once_and_drop_lines(self, path: Path) -> None:
         log, clock = self.start(path)
