@@ -26,6 +26,7 @@ from twisted_pypi.descriptors import connection_limit, kept_connections, raise_d
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
+from twisted_pypi.output import finish
 from twisted_pypi.reloading import Reloader, Reread
 from twisted_pypi.settings import Loaded, Settings
 from twisted_pypi.signals import Signals
@@ -75,6 +76,7 @@ def exit_failed() -> None:
     """End the process with status 1, its output written."""
     sys.stdout.flush()
     sys.stderr.flush()
+    finish()
     os._exit(1)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
+import subprocess
 from contextlib import closing
 from threading import Thread
 
 import pytest
 
 from e2e.clients import ask
-from e2e.daemon import Daemon, Start
+from e2e.daemon import LISTENING, Daemon, Start, clean_environment
 from e2e.packages import wheel
 from e2e.upstream import Upstream
 from e2e.waiting import DEADLINE, wait_for
@@ -99,3 +101,30 @@ def test_a_log_that_cannot_be_opened_anew_goes_on_where_it_was(start: Start) -> 
     path.rmdir()
     daemon.signal(signal.SIGUSR1)
     wait_for("a new file", path.exists)
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody(start: Start) -> None:
+    daemon = start("--access-log", "none", "--log-level", "debug")
+    assert daemon.stop() == 0
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as log:
+        process = subprocess.Popen(
+            daemon.command(),
+            cwd=daemon.directory,
+            env=clean_environment(daemon.directory),
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+        )
+        os.close(writer)
+        daemon.process = process
+        while not (found := LISTENING.search(log.readline().decode())):
+            pass
+        daemon.port = int(found[2])
+        # More lines than a pipe holds, none of which is read.
+        for number in range(600):
+            assert ask(daemon, f"/simple/{'x' * 200}{number}/").status in (404, 503)
+        daemon.signal(signal.SIGTERM)
+        rest = log.read()
+        assert process.wait(DEADLINE) == 0
+    assert rest.count(b"\n") > 600
+    assert b"[pypicache#info] stopped\n" in rest

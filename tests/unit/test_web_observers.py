@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from twisted_pypi import events
 from twisted_pypi.answers import CacheState
 from twisted_pypi.web.access_lines import LINE_FORMS
 from twisted_pypi.web.access_log import FLUSH_LINES, FLUSH_SECONDS, AccessLog
-from twisted_pypi.web.event_log import REPEAT, EventLog
+from twisted_pypi.web.event_log import EventLog
+from twisted_pypi.web.log_limits import REPEAT
 from twisted_pypi.web.metrics import Metrics
 from unit.web_doubles import NOW, InlineWriter
 
@@ -326,6 +328,68 @@ class TestEventLog:
         clock.advance(REPEAT)
         log.observe(events.RequestRefused("192.0.2.7", 400, ""))
         assert len(seen) == 3
+
+    def observed(self, *made: events.Event, log: EventLog | None = None) -> list[str]:
+        """The lines of these events, on one log (by default a new one)."""
+        seen: list[dict[str, object]] = []
+        log = log or EventLog(LogLevel.info, seconds=Clock().seconds)
+        log.log = Logger(observer=seen.append)
+        for event in made:
+            log.observe(event)
+        return [str(line["line"]) for line in seen]
+
+    def test_what_fails_for_the_whole_store_is_told_once_a_minute_with_a_count(self) -> None:
+        clock = Clock()
+        log = EventLog(LogLevel.info, seconds=clock.seconds)
+        full = [events.StoreTrouble(f"reading /f/{n}", f"[Errno 24] Too many open files: '/f/{n}'") for n in range(50)]
+        other = events.StoreTrouble("reading /f/x", "[Errno 5] Input/output error: '/f/x'")
+        assert self.observed(*full, other, log=log) == [
+            "store: reading /f/0: [Errno 24] Too many open files: '/f/0'",
+            "store: reading /f/x: [Errno 5] Input/output error: '/f/x'",
+        ]
+        clock.advance(REPEAT)
+        assert self.observed(*full, other, log=log) == [
+            "store: reading /f/0: [Errno 24] Too many open files: '/f/0' (49 more like this were not told)",
+            "store: reading /f/x: [Errno 5] Input/output error: '/f/x'",
+        ]
+
+    def test_an_entry_that_is_damaged_does_not_hide_the_next(self) -> None:
+        damaged = [events.StoreTrouble(f"integrity of /f/{n}", "its digest is not the recorded one") for n in range(99)]
+        assert len(self.observed(*damaged)) == 10
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda n: events.FetchFailed(f"https://a.example/{n}", f"reason {n}", False),
+            lambda n: events.PageRejected(f"https://a.example/{n}", f"reason {n}"),
+            lambda n: events.PageRegressed(f"https://a.example/{n}", 2, 1, False),
+            lambda n: events.IntegrityFailed(f"https://a.example/{n}", "sha256", "a", str(n)),
+            lambda n: events.TransferBroke(f"https://a.example/{n}", n, "reset"),
+            lambda n: events.TransferEnded(f"https://a.example/{n}", n, False, "reset"),
+            lambda n: events.OwnerAbsent(f"name-{n}", "internal"),
+            lambda n: events.BreakerChanged(f"https://h{n}.example", True),
+            lambda n: events.Evicted(n, n),
+        ],
+    )
+    def test_what_is_brought_about_at_will_is_told_sixty_times_a_minute(
+        self, make: Callable[[int], events.Event]
+    ) -> None:
+        assert len(self.observed(*map(make, range(500)))) == 60
+
+    def test_one_origin_does_not_hide_another(self) -> None:
+        made = [events.FetchFailed(f"https://{host}.example/{n}", "x", False) for host in "ab" for n in range(99)]
+        assert len(self.observed(*made)) == 120
+
+    def test_every_file_that_was_stored_is_told(self) -> None:
+        made = [events.TransferEnded(f"https://a.example/{n}", n, True) for n in range(500)]
+        assert len(self.observed(*made)) == 500
+
+    def test_with_debug_every_decision_is_told(self) -> None:
+        seen: list[object] = []
+        log = EventLog(LogLevel.debug, Logger(observer=seen.append), Clock().seconds)
+        for number in range(500):
+            log.observe(events.Decided(f"k{number}", "HIT", "fresh"))
+        assert len(seen) == 500
 
     def test_clients_without_number_that_send_garbage_fill_neither_log_nor_memory(self) -> None:
         seen: list[object] = []
