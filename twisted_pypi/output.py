@@ -41,7 +41,10 @@ _writers: list[Writer] = []
 
 
 def be_patient(descriptor: int = 1) -> None:
-    """Have what is written to `sys.stdout` from now on, and goes to this descriptor, wait for nobody. Not before a fork: it begins a thread."""
+    """Have nobody wait for what is written to `sys.stdout` from now on, and goes to this descriptor.
+
+    Not before a fork: it begins a thread.
+    """
     try:
         kind = os.fstat(descriptor).st_mode
     except OSError:
