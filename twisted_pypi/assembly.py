@@ -41,6 +41,7 @@ from twisted_pypi.events import Event, StoreTrouble
 from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.figures import sources_of
+from twisted_pypi.instruments import Instruments
 from twisted_pypi.interfaces import Listing, Mount, Observer, Upstream
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
@@ -49,6 +50,7 @@ from twisted_pypi.portions import (
     log_level,
     making_metadata,
     named_mounts,
+    origins,
     page_policy,
     store_limits,
     upstream_settings,
@@ -65,9 +67,11 @@ from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.kept import KeptFile
 from twisted_pypi.storage.layout import READINGS, STATISTICS
 from twisted_pypi.storage.listing import DiskListing
+from twisted_pypi.web.access_lines import LINE_FORMS
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
 from twisted_pypi.web.event_log import EventLog
+from twisted_pypi.web.memo import Memo
 from twisted_pypi.web.metrics import Metrics
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
 from twisted_pypi.web.site import CacheSite
@@ -95,7 +99,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
     looking, listing = pool(1, "directories"), pool(1, "listing")
     wall = WallClock(reactor)
-    metrics, access_log = Metrics(), _access_log(wall, settings)
+    metrics, access_log = Metrics(origins(settings)), _access_log(wall, settings)
     log = EventLog(log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
     health = Health(lambda: float(reactor.seconds()))
     statistics = _statistics(reactor, wall, settings, disk, lambda event: observer(event))
@@ -138,6 +142,11 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, report, settled, listed
     )
     site = front.site(reactor, settings, mount)
+    pools = (disk, catalogue, parsing, looking, listing)
+
+    def answers() -> tuple[int, int]:
+        return site.memo.held if isinstance(site.memo, Memo) else (0, 0)
+
     return Parts(
         site,
         readiness,
@@ -146,7 +155,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         upstream,
         mirrored,
         store,
-        (disk, catalogue, parsing, looking, listing),
+        pools,
         access_log,
         knowledge,
         log,
@@ -154,6 +163,8 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         supplied,
         statistics,
         front,
+        metrics,
+        Instruments(reactor, metrics, observer, store, upstream, pools, answers),
     )
 
 
@@ -200,6 +211,7 @@ class _Front:
             admin_token=settings.admin_token or "",
             identity=IDENTITY,
             offline=settings.offline,
+            mount_names=frozenset(mount.name for mount in named),
         )
 
     def _purger(self, mounts: tuple[Mount, ...]) -> CachePurger:
@@ -286,7 +298,9 @@ def _statistics(
 
 
 def _access_log(clock: WallClock, settings: Settings) -> AccessLog | None:
-    return AccessLog(settings.access_log, clock) if settings.access_log is not None else None
+    if settings.access_log is None:
+        return None
+    return AccessLog(settings.access_log, clock, form=LINE_FORMS[settings.access_log_format])
 
 
 def _scratch(settings: Settings) -> Any:

@@ -104,13 +104,22 @@ class TransferBroke(Event):
 
 
 @frozen
+class TransferResumed(Event):
+    """Upstream goes on with a file at `position`, after a break or since an earlier run of the daemon."""
+
+    url: str
+    position: int
+
+
+@frozen
 class TransferEnded(Event):
-    """A transfer is over; `stored` tells whether the file is in the cache now."""
+    """A transfer is over; `stored`: the file is in the cache now; `stopped`: the daemon broke it off."""
 
     url: str
     size: int
     stored: bool
     reason: str = ""
+    stopped: bool = False
 
 
 @frozen
@@ -187,7 +196,10 @@ class Crowded(Event):
 
 @frozen
 class Served(Event):
-    """One request was answered, or its client left (`complete` is False)."""
+    """One request was answered, or its client left (`complete` is False).
+
+    `mount` names what was asked: "/" is all indexes together. `collapsed`: it shared a fetch that another had begun.
+    """
 
     client: str
     method: str
@@ -202,6 +214,25 @@ class Served(Event):
     agent: str
     protocol: str
     complete: bool = True
+    mount: str = "/"
+    collapsed: bool = False
+
+
+@frozen
+class ReactorLagged(Event):
+    """A call that was due came up to `seconds` late; in a worker process, or in the owner."""
+
+    seconds: float
+    worker: bool = False
+
+
+@frozen
+class WorkersUsed(Event):
+    """So many worker processes have so many bytes resident together, and took so much CPU time since last told."""
+
+    processes: int
+    memory: int
+    cpu_seconds: float
 
 
 @frozen

@@ -164,6 +164,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
         Option("workers", "N", units.whole_number(1, 64), "1", help="processes that take connections"),
         Option("config", "FILE", units.path, help="TOML file of options, without the dashes"),
         Option("access-log", "PATH", units.log_path, "-", help="- is stdout, none is off"),
+        Option("access-log-format", "FORMAT", units.log_format, "text", help="text, or json: an object a line"),
         Option("log-level", "LEVEL", units.log_level, "info", help="debug, info, warn, error or critical"),
     ),
 }

@@ -13,8 +13,9 @@ from twisted_pypi.caching.supplied import Supplied
 from twisted_pypi.directories.serving import Directories
 from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
+from twisted_pypi.instruments import Instruments
 from twisted_pypi.places import places_of
-from twisted_pypi.portions import log_level, making_metadata, page_policy, store_limits, upstream_settings
+from twisted_pypi.portions import log_level, making_metadata, origins, page_policy, store_limits, upstream_settings
 from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.settings import Settings
 from twisted_pypi.status.statistics import Statistics
@@ -23,6 +24,7 @@ from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.clients import is_within
 from twisted_pypi.web.crowded import CrowdedResource
 from twisted_pypi.web.event_log import EventLog
+from twisted_pypi.web.metrics import Metrics
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
 from twisted_pypi.web.site import CacheSite
 from twisted_pypi.workers import ThreadWorkers
@@ -47,6 +49,8 @@ class Parts:
     supplied: Supplied
     statistics: Statistics
     front: Callable[[Settings, IndexMount], Services]
+    metrics: Metrics
+    instruments: Instruments
 
     def use(self, settings: Settings) -> None:
         """Have other settings in force, all at once. Raises `ConfigError`, and then nothing is changed.
@@ -65,6 +69,7 @@ class Parts:
         knowledge.permits, knowledge.at_home, knowledge.page_of = mount.permits, mount.at_home, mount.page_of
         self.log.level = log_level(settings)
         self.directories.use(settings.indexes)
+        self.metrics.use(origins(settings))
         self.supplied.wanted = making_metadata(settings)
         present(self.site, services, settings)
 

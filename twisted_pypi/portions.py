@@ -16,6 +16,7 @@ from twisted_pypi.places import replaceable, rules_of
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
 from twisted_pypi.settings import Index, Settings
 from twisted_pypi.storage.limits import Limits
+from twisted_pypi.urls import origin_of
 
 IDENTITY = token_hex(8)
 """Which daemon this is, to those that it asks and that may ask it."""
@@ -63,6 +64,15 @@ def page_policy(settings: Settings) -> PagePolicy:
 def making_metadata(settings: Settings) -> frozenset[str]:
     """The indexes for which `.metadata` is made."""
     return frozenset(index.name for index in settings.indexes if index.metadata)
+
+
+def origins(settings: Settings) -> frozenset[str]:
+    """The origins that are configured, as in "https://index.example"."""
+    fetched = [index for index in settings.indexes if not index.path]
+    urls = {url for index in fetched for url in (index.url, index.files_url)}
+    urls |= {url for index in fetched for mirror in index.mirrors for url in (mirror.url, mirror.files_url)}
+    urls |= {f"https://{host}/" for index in fetched for host in index.file_hosts}
+    return frozenset(str(origin_of(url)) for url in urls if url)
 
 
 def log_level(settings: Settings) -> Any:

@@ -26,6 +26,7 @@ from twisted_pypi.descriptors import connection_limit, kept_connections, raise_d
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
+from twisted_pypi.output import finish
 from twisted_pypi.reloading import Reloader, Reread
 from twisted_pypi.settings import Loaded, Settings
 from twisted_pypi.signals import Signals
@@ -75,6 +76,7 @@ def exit_failed() -> None:
     """End the process with status 1, its output written."""
     sys.stdout.flush()
     sys.stderr.flush()
+    finish()
     os._exit(1)
 
 
@@ -169,6 +171,7 @@ class PypiCache(Service):
         await self._parts.store.start()
         await self._parts.statistics.start()
         self._parts.directories.start()
+        self._parts.instruments.start()
         self._parts.readiness.ready = True
         entries, size = self._parts.store.usage()
         for line in start_block(self._settings, self._listeners.addresses(), entries, size):
@@ -222,6 +225,7 @@ class PypiCache(Service):
         await self._listeners.close()
         await self._drain()
         parts.directories.stop()
+        parts.instruments.stop()
         parts.pages.stop()
         await parts.files.stop()
         parts.mirrored.stop()

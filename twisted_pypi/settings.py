@@ -84,7 +84,8 @@ class Settings:
     not end with a slash. `min_free` None is
     the rule (1G, or 5 % of the file system if that is less); `max_file_size` and `max_stale` None: no limit. `allow`
     empty: any client. `max_connections` None: what the limit of open files allows; `max_client_connections` 0: no
-    limit. `access_log` is a path, "-" for stdout, None for off. `proxies` are the environment's.
+    limit. `access_log` is a path, "-" for stdout, None for off; its format "text" or "json". `proxies` are those of the
+    environment.
     """
 
     interface: str
@@ -116,6 +117,7 @@ class Settings:
     ca_file: str | None
     insecure_host: frozenset[str]
     access_log: str | None
+    access_log_format: str
     log_level: str
     proxies: ProxyRules = NO_PROXIES
     workers: int = 1

@@ -17,6 +17,7 @@ from twisted_pypi import __version__
 from twisted_pypi.config import load
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.options import GROUPS, OPTIONS, Option
+from twisted_pypi.output import be_patient
 from twisted_pypi.preflight import preflight
 from twisted_pypi.process import settle
 from twisted_pypi.settings import Loaded, Settings
@@ -115,6 +116,8 @@ def makeService(options: Options) -> IService:  # noqa: N802
         _fail(error)
     from twisted.internet import reactor
 
+    if parent.get("nodaemon") and parent.get("logfile") in (None, "-"):
+        be_patient()
     settle(reactor)
     return service
 

@@ -18,6 +18,7 @@ from twisted_pypi.urls import key_of, origin_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
 HEALTH_CHECKS = frozenset({"healthz", "readyz"})
 
@@ -219,6 +220,13 @@ def log_path(text: str) -> str | None:
     if text == "-":
         return text
     return None if text.lower() in ("none", "off") else path(text)
+
+
+def log_format(text: str) -> str:
+    """The name of a form of access log lines."""
+    if text.lower() not in LOG_FORMATS:
+        raise ValueError(f"{shown(text)} is none of {' '.join(LOG_FORMATS)}")
+    return text.lower()
 
 
 def log_level(text: str) -> str:

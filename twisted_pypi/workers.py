@@ -52,6 +52,11 @@ class ThreadWorkers:
             self._pool.stop()
 
     @property
+    def under_way(self) -> int:
+        """Works that were taken and have not ended: up to `size` are being done, the rest waits."""
+        return self._under_way
+
+    @property
     def stalled(self) -> bool:
         """Whether works wait and none has ended for `STALL` seconds."""
         return self._under_way > self.size and self.reactor.seconds() - self._progress >= STALL

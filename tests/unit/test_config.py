@@ -138,6 +138,7 @@ SAMPLES = {
     "ca-file": "/ca.pem",
     "insecure-host": "H.example:444",
     "access-log": "/log",
+    "access-log-format": "JSON",
     "log-level": "debug",
     "offline": "true",
 }

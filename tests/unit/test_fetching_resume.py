@@ -13,7 +13,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.events import IntegrityFailed, TransferBroke
+from twisted_pypi.events import IntegrityFailed, TransferBroke, TransferResumed
 from twisted_pypi.fetching.integrity import WrongBody
 from twisted_pypi.fetching.resume import BACKOFF, PROGRESS, Verdict, judge, question, validator_of
 from twisted_pypi.fetching.resuming import ResumingBody
@@ -144,7 +144,8 @@ class ResumingTests(SynchronousTestCase):
         self.begin(1000, body(1000, 70_000), body(70_000))
         self.whole()
         self.assertEqual([asked["Range"] for asked in self.line.asked], ["bytes=1000-", "bytes=70000-"])
-        self.assertEqual(self.events, [TransferBroke(URL, at, BROKE.reason) for at in (1000, 70_000)])
+        steps = [[TransferBroke(URL, at, BROKE.reason), TransferResumed(URL, at)] for at in (1000, 70_000)]
+        self.assertEqual(self.events, [*steps[0], *steps[1]])
 
     def test_a_trickle_is_a_break(self) -> None:
         trickle = Trickle()
@@ -152,7 +153,7 @@ class ResumingTests(SynchronousTestCase):
         self.clock.pump([5.0] * 7)
         self.assertEqual((trickle.abandoned, self.got), (True, DATA[:7]))
         self.whole()
-        self.assertEqual(self.events, [TransferBroke(URL, 7, "only 7 bytes within 35 s")])
+        self.assertEqual(self.events, [TransferBroke(URL, 7, "only 7 bytes within 35 s"), TransferResumed(URL, 7)])
 
     def test_waits_longer_each_time(self) -> None:
         self.begin(1000, BROKE, BROKE, body(1000))
@@ -166,6 +167,7 @@ class ResumingTests(SynchronousTestCase):
         self.begin(1000, BROKE, body(1000, 2000), BROKE, body(1000))
         self.failed()
         self.assertEqual(len(self.line.asked), 3)
+        self.assertEqual([event.position for event in self.events if isinstance(event, TransferResumed)], [1000])
 
     def test_progress_counts_the_attempts_anew(self) -> None:
         stops = [PROGRESS * number // 2 * 2 for number in range(1, 5)]

@@ -16,7 +16,7 @@ from twisted_pypi.http.request_body import ChunkedBody
 from twisted_pypi.http.request_head import Refused, RequestHead, RequestLine, request_line
 from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.pypi.names import LONGEST_NAME, projects_of
-from twisted_pypi.web.access_log import access_line
+from twisted_pypi.web.access_lines import LINE_FORMS
 from twisted_pypi.web.clients import Ask, check, effective_client
 from unit.test_pypi_mount import BOTH
 from unit.test_web_observers import SERVED
@@ -38,7 +38,8 @@ def ask(target: str = "/", host: str = "h") -> Ask:
 
 
 def line(text: str) -> str:
-    return access_line(evolve(SERVED, target=text, agent=text, host=text), NOW)
+    event = evolve(SERVED, target=text, agent=text, host=text)
+    return "".join(form.line(event, NOW) for form in LINE_FORMS.values())
 
 
 def resolving(mount: IndexMount, before: str, after: str) -> Callable[[str], object]:

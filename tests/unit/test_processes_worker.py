@@ -11,9 +11,11 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
 from twisted_pypi.answers import PageAnswer, Seal, Still
-from twisted_pypi.events import Served, TurnedAway
+from twisted_pypi.events import ReactorLagged, Served, TurnedAway, WorkersUsed
 from twisted_pypi.processes.owner import House
+from twisted_pypi.processes.usage import used
 from twisted_pypi.processes.worker import PATIENCE, REPORT, Worker
+from twisted_pypi.web.lag import EVERY
 from twisted_pypi.web.patience import UNREAD_TIMEOUT
 from twisted_pypi.web.site import KEEP_ALIVE
 from unit.process_doubles import Pair
@@ -105,6 +107,11 @@ class Daemon:
         return bytes(client.received)
 
     @property
+    def served(self) -> list[Served]:
+        """What the owner heard of answers."""
+        return [event for event in self.web.events if isinstance(event, Served)]
+
+    @property
     def lent(self) -> bool:
         """Whether the worker would answer by itself."""
         return self.worker.leases._held.get(HEAD) is not None
@@ -136,11 +143,11 @@ def test_the_owner_answers_and_the_worker_repeats_it(joined: Daemon) -> None:
     first = joined.ask(client)
     warm(joined)
     joined.ask(client)
-    reported = len(joined.web.events)
+    reported = len(joined.served)
     assert joined.ask(client) == first
-    assert len(joined.web.events) == reported  # not yet
+    assert len(joined.served) == reported  # not yet
     joined.turn(REPORT)
-    served = [event for event in joined.web.events if isinstance(event, Served)]
+    served = joined.served
     assert len(served) == reported + 1
     assert served[-1].client == "127.0.0.1"
     assert {evolve(event, seconds=0.0) for event in served} == {served[-1]}
@@ -149,9 +156,9 @@ def test_the_owner_answers_and_the_worker_repeats_it(joined: Daemon) -> None:
 def test_reports_come_before_what_is_passed_on(joined: Daemon) -> None:
     client = warm(joined)
     joined.ask(client)
-    before = len(joined.web.events)
+    before = len(joined.served)
     joined.ask(client, HEAD.replace(b"/simple", b"/nothing"))
-    assert [event.target for event in joined.web.events[before:]] == ["/simple/six/", "/nothing/six/"]
+    assert [event.target for event in joined.served[before:]] == ["/simple/six/", "/nothing/six/"]
 
 
 @pytest.mark.parametrize(
@@ -262,6 +269,34 @@ def test_connections_are_counted_at_both(joined: Daemon) -> None:
     assert joined.web.site.admission.elsewhere == 0
 
 
+def test_the_owner_hears_what_workers_take_and_how_late_they_are(joined: Daemon) -> None:
+    def told() -> list[WorkersUsed]:
+        return [event for event in joined.web.events if isinstance(event, WorkersUsed)]
+
+    joined.worker.usage = lambda: (50 << 20, 2.5)
+    joined.worker._happened(ReactorLagged(0.5, worker=True))
+    joined.turn(REPORT)
+    assert told()[-1] == WorkersUsed(1, 50 << 20, 2.5)
+    assert ReactorLagged(0.5, worker=True) in joined.web.events
+    joined.worker.usage = lambda: (40 << 20, 3.0)
+    joined.turn(REPORT)
+    assert told()[-1] == WorkersUsed(1, 40 << 20, 0.5)
+    joined.pair.cut()
+    assert told()[-1] == WorkersUsed(0, 0, 0.0)
+
+
+def test_a_worker_samples_how_late_it_is(joined: Daemon) -> None:
+    joined.turn(EVERY)
+    joined.turn(REPORT)
+    assert ReactorLagged(0.001, worker=True) in joined.web.events
+
+
+def test_this_process_takes_memory_and_time() -> None:
+    memory, seconds = used()
+    assert 1 << 20 < memory < 1 << 34
+    assert seconds > 0
+
+
 def test_an_idle_connection_is_closed_in_the_end(joined: Daemon) -> None:
     client = joined.client()
     for _ in range(KEEP_ALIVE + 2):
@@ -309,11 +344,11 @@ def test_one_that_never_reads_is_broken_off(joined: Daemon, unread: Client) -> N
 def test_the_end_closes_what_idles_and_tells_the_rest(joined: Daemon) -> None:
     client = warm(joined)
     joined.ask(client)
-    before = len(joined.web.events)
+    before = len(joined.served)
     ended = Deferred.fromCoroutine(joined.worker.end())
     joined.turn()
     client.take_to_end()
-    assert len(joined.web.events) == before + 1
+    assert len(joined.served) == before + 1
     joined.pair.cut()
     assert ended.called
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from twisted_pypi.answers import CacheState, Provenance
@@ -287,3 +288,11 @@ def test_events_tell_what_was_served(web: Web) -> None:
         agent="pip/25",
         protocol="HTTP/1.1",
     )
+
+
+def test_events_tell_of_a_shared_fetch(web: Web) -> None:
+    web.pages.provenance = evolve(HIT, collapsed=True)
+    web.ask(PATH)
+    (served,) = web.events
+    assert isinstance(served, Served)
+    assert served.collapsed

@@ -8,14 +8,18 @@ import json
 import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.logger import globalLogPublisher
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 
 from twisted_pypi import hops
 from twisted_pypi.errors import BadPath
+from twisted_pypi.events import Served
 from twisted_pypi.interfaces.purging import Purge
 from twisted_pypi.model import Redirect
 from twisted_pypi.units import network
+from twisted_pypi.web import problems
 from twisted_pypi.web.clients import effective_client, is_within
+from twisted_pypi.web.log_limits import REPEAT, LogLimits
 from twisted_pypi.web.problems import MAX_REASON, reason_phrase
 from twisted_pypi.web.resource import Readiness, below
 from twisted_pypi.web.responding import ANSWER_TIMEOUT
@@ -285,6 +289,25 @@ class TestProblems:
         web.pages.hot = True
         assert web.ask("/simple/six/").status == 200
 
+    @pytest.mark.parametrize(
+        ("error", "most"), [(MemoryError(), 1), (OSError(errno.EMFILE, "too many"), 1), (ZeroDivisionError(), 60)]
+    )
+    def test_the_log_is_not_filled_with_the_same_failure(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception, most: int
+    ) -> None:
+        clock, logged = Clock(), list[dict[str, object]]()
+        monkeypatch.setattr(problems, "_limits", LogLimits(clock.seconds))
+        globalLogPublisher.addObserver(logged.append)
+        try:
+            for _ in range(100):
+                problems.problem_of(error)
+            assert len(logged) == most
+            clock.advance(REPEAT)
+            problems.problem_of(error)
+        finally:
+            globalLogPublisher.removeObserver(logged.append)
+        assert f"({100 - most} more like this were not told)" in str(formatEvent(logged[-1]))
+
 
 class TestClients:
     NETS = networks(["10.0.0.0/8", "2001:db8::/32"])
@@ -465,9 +488,26 @@ class TestOwnPages:
         assert json.loads(response.body)["entries"] == 3
 
     def test_metrics(self) -> None:
-        response = Web().ask("/metrics")
-        assert response.body == b"# metrics\n"
-        assert response["content-type"].startswith("text/plain; version=0.0.4")
+        response = Web(metrics=lambda accept: (f"text/{accept}", b"# metrics\n")).ask("/metrics", "Accept: x")
+        assert (response.body, response["content-type"], response["vary"]) == (b"# metrics\n", "text/x", "Accept")
+
+    @pytest.mark.parametrize(
+        ("path", "mount"),
+        [
+            ("/p/internal/simple/six/", "internal"),
+            ("/p/internal", "internal"),
+            ("/p/simple/six/", "/"),
+            ("/p/intern/simple/", "/"),
+            ("/healthz", "/"),
+            ("/p", "/"),
+        ],
+    )
+    def test_requests_are_told_apart_by_mount(self, path: str, mount: str) -> None:
+        web = Web(prefix="/p", mount_names=frozenset({"internal"}))
+        web.ask(path)
+        (served,) = web.events
+        assert isinstance(served, Served)
+        assert served.mount == mount
 
     @pytest.mark.parametrize(
         ("services", "base"),

@@ -325,7 +325,7 @@ class Web:
             "readiness": Readiness(True),
             "purger": self,
             "status": Status(),
-            "metrics": lambda: b"# metrics\n",
+            "metrics": lambda accept: ("text/plain", b"# metrics\n"),
             "inventory": Inventory(self.listed),
         }
         self.site = CacheSite(ProxyResource(Services(**(given | services))), self.clock, self.events.append)

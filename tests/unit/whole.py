@@ -52,6 +52,7 @@ class TurnWorkers:
     size: int = 1
     name: str = ""
     stalled: bool = False
+    under_way: int = 0
 
     def start(self) -> None:
         pass

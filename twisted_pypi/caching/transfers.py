@@ -17,7 +17,7 @@ from twisted_pypi.caching.passing import arrives
 from twisted_pypi.caching.plausible import contradiction, may_be_cut, undisputed
 from twisted_pypi.caching.progress import Beginning, Progress, progress
 from twisted_pypi.errors import Absent, UpstreamFailed
-from twisted_pypi.events import FetchFailed, StoreTrouble, TransferEnded, TransferStarted
+from twisted_pypi.events import FetchFailed, StoreTrouble, TransferEnded, TransferResumed, TransferStarted
 from twisted_pypi.fetching.integrity import WrongBody, refuse, verifiable
 from twisted_pypi.fetching.resume import Verdict, again, content_range, judge, validator_of
 from twisted_pypi.fetching.resuming import ResumingBody
@@ -148,6 +148,7 @@ class Transfers:
         kept = await self.store.resume(route.key, tuple(known.hashes))
         fetched = await self._go_on(known, client, kept) if kept is not None else None
         if kept is not None and fetched is not None and fetched.status == 206:
+            self.observer(TransferResumed(without_secrets(known.url), kept.size))
             return self._begin(route, known, client, fetched, kept)
         return await self._start(route, known, client, fetched or await self.fetch(known, client))
 
@@ -269,7 +270,7 @@ class Transfers:
         """Receive, release to the clients, publish. Failures are events: every client already saw its own."""
         url = without_secrets(known.url)
         self.observer(TransferStarted(url))
-        stored, reason = False, ""
+        stored, stopped, reason = False, False, ""
         try:
             # Those who wait for the headers take their sources first: a short body may be published in this turn.
             await deferLater(self.clock, 0)
@@ -286,7 +287,7 @@ class Transfers:
             if isinstance(failure, WrongBody):  # the places that broke off before rest already
                 self.upstream.refuse(body.fetched)
         except CancelledError:
-            reason = "stopped"
+            stopped, reason = True, "stopped"
             transfer.break_off()  # `receive` may not have begun
         except OSError as error:
             reason = str(error)
@@ -301,7 +302,7 @@ class Transfers:
             transfer.body.abandon()
             if not stored:  # after `receive` it has ended already
                 await transfer.partial.keep()
-            self.observer(TransferEnded(url, transfer.received, stored, reason))
+            self.observer(TransferEnded(url, transfer.received, stored, reason, stopped))
         if stored:
             await self.published(route, known, file)
 

@@ -37,6 +37,11 @@ class FairSlots:
         """How many places are taken."""
         return self._held
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return self._counts.total()
+
     async def acquire(self, client: str, origin: str) -> None:
         """Take a place, waiting for one if need be. Raises `QueueFull`."""
         if self._held < self.limit:

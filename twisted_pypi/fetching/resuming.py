@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from twisted_pypi.errors import UpstreamFailed
-from twisted_pypi.events import IntegrityFailed, TransferBroke
+from twisted_pypi.events import IntegrityFailed, TransferBroke, TransferResumed
 from twisted_pypi.fetching.integrity import WrongBody
 from twisted_pypi.fetching.pace import PATIENCE, SLOWEST
 from twisted_pypi.fetching.resume import BACKOFF, PROGRESS, Verdict, content_range, judge, question
@@ -132,6 +132,7 @@ class ResumingBody:
             await self._skip()
         elif part := content_range(fetched.headers):
             self.whole = part[2]
+        self._observer(TransferResumed(self.url, self.position))
 
     async def _skip(self) -> None:
         """Pass over what we have already. Raises `WrongBody` when it is not the same."""

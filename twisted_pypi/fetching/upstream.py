@@ -114,6 +114,11 @@ class HttpUpstream:
         times = (settings.connect_timeout, settings.read_timeout)
         self._exchanger = Exchanger(self._reactor, *times, kept=min(settings.max_fetches, self._most_kept))
 
+    def load(self, file: bool) -> tuple[int, int]:
+        """How many fetches of files, or of pages, are under way, and how many wait for their turn."""
+        slots = self._slots[file]
+        return slots.held, slots.waiting
+
     def is_down(self, url: str) -> bool:
         """See `interfaces.Upstream`."""
         return self._breakers.is_down(origin_of(url))

@@ -17,6 +17,12 @@ def iso_date(now: float) -> str:
     return _iso_date(int(now))
 
 
+def iso_milliseconds(now: float) -> str:
+    """A UTC time to the millisecond (RFC 3339) of seconds since the epoch: `1994-11-06T08:49:37.042Z`."""
+    second = int(now)
+    return f"{_iso_date(second)[:-1]}.{int((now - second) * 1000):03d}Z"
+
+
 # A busy second asks for the same text a thousand times.
 @lru_cache(maxsize=4)
 def _http_date(second: int) -> str:

@@ -20,7 +20,7 @@ LARGEST = 1 << 20
 """Bytes of one frame."""
 
 _HEAD = struct.Struct(">cI")
-_REPORTED = {kind.__name__: kind for kind in (events.Served, events.TurnedAway, events.Crowded)}
+_REPORTED = {kind.__name__: kind for kind in (events.Served, events.TurnedAway, events.Crowded, events.ReactorLagged)}
 
 
 class BadFrame(ValueError):
@@ -57,10 +57,14 @@ class Passed:
 
 @frozen
 class Report:
-    """Worker to owner: so many connections are open there, and these events happened so many times each."""
+    """Worker to owner: so many connections are open there, and these events happened so many times each.
+
+    `usage` are its resident bytes, and the seconds of CPU time that it took since it began.
+    """
 
     connections: int
     counts: tuple[tuple[events.Event, int], ...] = ()
+    usage: tuple[int, float] = (0, 0.0)
 
 
 Message = Rules | Pass | Passed | Report | Lasting
@@ -75,8 +79,8 @@ def encode(message: Message) -> bytes:
             return _frame(b"P", number, data)
         case Passed(number):
             return _frame(b"K", number)
-        case Report(connections, counts):
-            return _frame(b"C", [connections, [[*_plain(event), count] for event, count in counts]])
+        case Report(connections, counts, usage):
+            return _frame(b"C", [connections, [[*_plain(event), count] for event, count in counts], usage])
         case Lasting(head, second, pieces, seal, served):
             fields = [second, asdict(seal), _plain(served), len(head), *map(len, pieces)]
             return _frame(b"L", fields, b"".join((head, *pieces)))
@@ -102,7 +106,9 @@ def _message(kind: bytes, fields: Any, blob: bytes) -> Message:
         case b"K":
             return Passed(fields)
         case b"C":
-            return Report(fields[0], tuple((_event(name, values), count) for name, values, count in fields[1]))
+            connections, counts, (memory, seconds) = fields
+            told = tuple((_event(name, values), count) for name, values, count in counts)
+            return Report(connections, told, (memory, seconds))
         case b"L":
             return _lasting(fields, blob)
     raise ValueError(f"no message begins with {kind!r}")

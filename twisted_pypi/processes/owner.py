@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 
 from twisted_pypi.answers import Seal
+from twisted_pypi.events import WorkersUsed
 from twisted_pypi.processes.frames import Message, Report, Rules
 from twisted_pypi.processes.links import Ends, Link, Waiting
 from twisted_pypi.settings import Settings
@@ -64,7 +65,7 @@ class House:
     shown: list[str]
     _site: CacheSite | None = field(default=None, init=False)
     _port: IListeningPort | None = field(default=None, init=False)
-    _links: dict[Link, int] = field(factory=dict, init=False)
+    _links: dict[Link, Report] = field(factory=dict, init=False)
     _lent: dict[Link, _Lent] = field(factory=dict, init=False)
 
     # -- as `Listeners` ------------------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ class House:
 
     def _opened(self, link: Link) -> None:
         settings = self.settings
-        self._links.setdefault(link, 0)
+        self._links.setdefault(link, Report(0))
         self._lent[link] = _Lent()
         allow, trusted = tuple(map(str, settings.allow)), tuple(map(str, settings.trusted_proxy))
         link.send(Rules(allow, trusted, settings.max_client_connections, settings.grace))
@@ -125,6 +126,7 @@ class House:
         self._links.pop(link, None)
         self._lent.pop(link, None)
         self._count()
+        self._tell_usage(0.0)
         for connection, data in unconfirmed:
             self._serve(None, connection, data)
 
@@ -141,14 +143,20 @@ class House:
 
     def _count(self) -> None:
         if self._site is not None:
-            self._site.admission.elsewhere = sum(self._links.values())
+            self._site.admission.elsewhere = sum(report.connections for report in self._links.values())
+
+    def _tell_usage(self, seconds: float) -> None:
+        if self._site is not None:
+            memory = sum(report.usage[0] for report in self._links.values())
+            self._site.observer(WorkersUsed(len(self._links), memory, seconds))
 
     def _received(self, link: Link, message: Message) -> None:
         assert self._site is not None
         if not isinstance(message, Report):
             raise ValueError("only reports come from workers")
-        self._links[link] = message.connections
+        before, self._links[link] = self._links.get(link, message), message
         self._count()
+        self._tell_usage(message.usage[1] - before.usage[1])
         for event, count in message.counts:
             for _ in range(count):
                 self._site.observer(event)

@@ -22,10 +22,12 @@ from twisted_pypi.processes.doors import Door
 from twisted_pypi.processes.frames import Message, Report, Rules
 from twisted_pypi.processes.leases import Leases
 from twisted_pypi.processes.links import Ends, Link, Waiting
+from twisted_pypi.processes.usage import used
 from twisted_pypi.web import transport
 from twisted_pypi.web.admission import Admission
 from twisted_pypi.web.clients import is_trusted
 from twisted_pypi.web.deadlines import Sweeper
+from twisted_pypi.web.lag import LagSampler
 
 PATIENCE = 10.0
 """Seconds that a connection waits for an owner before it is answered that there is none."""
@@ -52,15 +54,20 @@ _NO_OWNER = (
 
 @define(eq=False)
 class Worker:
-    """The factory's side of one worker process. `wall` is the time of day, `reactor` gives all else."""
+    """The factory's side of one worker process. `wall` is the time of day, `reactor` gives all else.
+
+    `usage` tells the process' resident bytes and its seconds of CPU time.
+    """
 
     reactor: Any
     wall: Any
     total: int
     path: str
+    usage: Callable[[], tuple[int, float]] = used
     leases: Leases = field(init=False)
     admission: Admission = field(init=False)
     sweeper: Sweeper = field(init=False)
+    lag: LagSampler = field(init=False)
     factory: Factory = field(init=False)
     ending: bool = field(default=False, init=False)
     grace: float = field(default=10.0, init=False)
@@ -76,12 +83,14 @@ class Worker:
         self.leases = Leases(self._happened, self.wall)
         self.admission = Admission(self._happened, self.reactor, self.total)
         self.sweeper = Sweeper(self.reactor)
+        self.lag = LagSampler(self.reactor, self._happened, worker=True)
         self.factory = Factory.forProtocol(lambda: Door(self))
         self.factory.noisy = False
 
     def start(self) -> None:
         """Look for the owner, and report to it now and then."""
         self._connect()
+        self.lag.start()
         self.reactor.callLater(REPORT, self._report_again)
 
     # -- connections of clients ----------------------------------------------------------------------------------
@@ -179,7 +188,7 @@ class Worker:
             self._told = connections
             told = tuple((event, count) for event, count in counts.values())
             for start in range(0, max(1, len(told)), EVENTS):
-                self._link.send(Report(connections, told[start : start + EVENTS]))
+                self._link.send(Report(connections, told[start : start + EVENTS], self.usage()))
 
     def _report_again(self) -> None:
         self.report()
@@ -190,6 +199,7 @@ class Worker:
     async def end(self) -> None:
         """Close what idles, wait for what is being sent or passed on, for the grace at most, and tell what happened."""
         self.ending = True
+        self.lag.stop()
         for door in tuple(self._doors):
             door.dismiss()
         done: Deferred[None] = Deferred()

@@ -20,6 +20,7 @@ from twisted_pypi.storage.eviction import Evictor
 from twisted_pypi.storage.layout import CATALOGUE, FILES, PAGES
 from twisted_pypi.storage.limits import Limits, Room
 from twisted_pypi.storage.lock import OPTION, DirectoryLock, lock_directory
+from twisted_pypi.storage.occupancy import Occupancy, Space
 from twisted_pypi.storage.pruning import Pruner
 from twisted_pypi.storage.reconcile import Reconciler
 from twisted_pypi.storage.rows import FILE, PAGE
@@ -132,6 +133,25 @@ class DiskStore:
         free, whole = await self.workers.run(self._engine.tree.space)
         limits = self._engine.limits
         return Room(self._evictor.used(), limits.total, free, limits.keep_free(whole))
+
+    def occupancy(self) -> Occupancy:
+        """What is taken of disk and memory now, from memory alone."""
+        engine = self._engine
+        catalogue, bodies = engine.catalogue, engine.bodies
+        return Occupancy(
+            entries=catalogue.entries,
+            stored=catalogue.size,
+            partial=engine.partial_bytes,
+            overhead=catalogue.footprint + engine.foreign_bytes,
+            limit=engine.limits.total,
+            bodies=(len(bodies), bodies.weight, bodies.limit),
+            records={kind: len(records) for kind, records in engine.records.items()},
+        )
+
+    async def space(self) -> Space:
+        """What the file system has to give. Raises `OSError`, `Unavailable`."""
+        free, whole = await self.workers.run(self._engine.tree.space)
+        return Space(free, whole, self._engine.limits.keep_free(whole))
 
     def _unlock(self) -> None:
         self._engine.tree.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import TypeVar
 
 from attrs import define, field
@@ -43,6 +43,7 @@ class Engine:
 
     `readers` counts who has an entry open, by (kind, key); `partial_bytes` is what unfinished files take,
     `foreign_bytes` what isn't ours and was there at the start. `bodies` are hot ones in memory, by their SHA-256.
+    `records` is what is kept in memory of entries, by kind.
     `grown` is called when something was stored or a partial file grew.
     """
 
@@ -57,6 +58,7 @@ class Engine:
     bodies: Lru[str, bytes] = field(init=False)
     recency: Recency = field(init=False)
     tasks: Tasks = field(factory=Tasks, init=False)
+    records: dict[str, Sized] = field(factory=dict, init=False)
     readers: Counter[tuple[str, str]] = field(factory=Counter, init=False)
     partial_bytes: int = field(default=0, init=False, on_setattr=_tell_grown)
     foreign_bytes: int = field(default=0, init=False)

@@ -1,9 +1,6 @@
-"""The access log: one line for each answer, buffered, past twistd's observers.
+"""The access log: one line for each answer, buffered, past twistd's observers (`access_lines` has what they hold).
 
-    192.0.2.7 [1994-11-06T08:49:37Z] "GET /simple/six/ HTTP/1.1" cache.example 200 1834 HIT - 0.000 "pip/25.0"
-
-that is: client, time, request, host, status, body bytes, cache state, seconds waited for upstream, seconds in all,
-agent. A log that can't be written never ends the service: lines are dropped, and that is reported once.
+A log that can't be written never ends the service: lines are dropped, and that is reported once.
 """
 
 from __future__ import annotations
@@ -15,36 +12,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from twisted_pypi.events import Event, Served
-from twisted_pypi.http.dates import iso_date
-from twisted_pypi.http.escaping import escaped
+from twisted_pypi.web.access_lines import LINE_FORMS, LineForm
 from twisted_pypi.web.log_writer import ThreadWriter, Writer
 
 FLUSH_SECONDS = 1.0
 FLUSH_LINES = 500
 
-_MAX_FIELD = 2000
 _log = Logger()
-
-
-def access_line(event: Served, now: float) -> str:
-    """One answer as a line, with its line end; `now` is in seconds since the epoch."""
-    upstream = "-" if event.upstream_seconds is None else f"{event.upstream_seconds:.3f}"
-    state = event.state.value if event.state else "-"
-    return (
-        f"{_word(event.client)} [{iso_date(now)}] "
-        f'"{_field(event.method)} {_field(event.target) or "-"} {_field(event.protocol)}" '
-        f"{_word(event.host)} {event.status} {event.size} {state}{'' if event.complete else '/ABORTED'} "
-        f'{upstream} {event.seconds:.3f} "{_field(event.agent)}"\n'
-    )
-
-
-def _field(text: str) -> str:
-    return escaped(text[:_MAX_FIELD])
-
-
-def _word(text: str) -> str:
-    """A field without quotes: one word, "-" for none."""
-    return _field(text).replace(" ", "\\x20") or "-"
 
 
 @define(eq=False)
@@ -58,6 +32,7 @@ class AccessLog:
     path: str
     clock: IReactorTime
     writer: Writer = field(factory=ThreadWriter)
+    form: LineForm = LINE_FORMS["text"]
     _taken: list[tuple[Served, float]] = field(factory=list, init=False)
     _open: bool = field(default=False, init=False)
     _flush: IDelayedCall | None = field(default=None, init=False)
@@ -87,7 +62,9 @@ class AccessLog:
         try:
             self.start()
         except OSError as error:
-            self._complain(str(error))
+            _log.error(
+                "access log {path} can't be opened anew, it goes on where it was: {error}", path=self.path, error=error
+            )
 
     def observe(self, event: Event) -> None:
         """Take one line for the next flush."""
@@ -107,7 +84,7 @@ class AccessLog:
         taken, self._taken = self._taken, []
         if not taken or not self._open:
             return
-        if not self.writer.write(_lines(taken).encode("ascii")):
+        if not self.writer.write(_lines(taken, self.form).encode("ascii")):
             self._complain("it takes no more lines")
         elif self.writer.error is not None:
             self._complain(str(self.writer.error))
@@ -120,14 +97,13 @@ class AccessLog:
             _log.error("access log {path}: {reason}; lines are dropped", path=self.path, reason=reason)
 
 
-def _lines(taken: list[tuple[Served, float]]) -> str:
-    """The lines of many answers. The same answer within the same second is the same line, which is made once."""
-    made: dict[tuple[int, int], str] = {}
+def _lines(taken: list[tuple[Served, float]], form: LineForm) -> str:
+    """The lines of many answers. What is the same event differs in its time only, and is made once."""
+    made: dict[int, tuple[str, str]] = {}
     lines = []
     for event, now in taken:
-        key = (id(event), int(now))
-        line = made.get(key)
-        if line is None:
-            line = made[key] = access_line(event, now)
-        lines.append(line)
+        parts = made.get(id(event))
+        if parts is None:
+            parts = made[id(event)] = form.parts(event)
+        lines.append(f"{parts[0]}{form.stamp(now)}{parts[1]}")
     return "".join(lines)

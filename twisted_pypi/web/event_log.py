@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -12,11 +13,11 @@ from twisted.logger import Logger, LogLevel
 
 from twisted_pypi import events
 from twisted_pypi.http.escaping import escaped
+from twisted_pypi.web.log_limits import LogLimits, with_rest
 
-REPEAT = 60.0
-"""Seconds for which a client's further refused requests are not told again."""
-
-_MAX_CLIENTS = 1000
+_UPSTREAM = 60  # lines a minute of one kind about one origin
+_ENTRIES = 10
+_ERRNO = re.compile(r"\[Errno \d+\]")
 
 _LINES = {
     events.Decided: (LogLevel.debug, "{key}: {state} ({reason})"),
@@ -31,6 +32,7 @@ _LINES = {
     ),
     events.TransferStarted: (LogLevel.debug, "transfer begins: {url}"),
     events.TransferBroke: (LogLevel.info, "transfer broke at byte {position}, {reason}; it goes on there: {url}"),
+    events.TransferResumed: (LogLevel.debug, "transfer goes on at byte {position}: {url}"),
     events.TransferEnded: (LogLevel.info, "transfer of {size} bytes ended, {verdict}: {url}"),
     events.StoreTrouble: (LogLevel.warn, "store: {what}: {reason}"),
     events.DirectoryTrouble: (LogLevel.warn, "directory {index}: {path}: {reason}"),
@@ -54,14 +56,17 @@ _LINES = {
 class EventLog:
     """An observer of events that writes them to twisted's logger. Events without a line are ignored.
 
-    Nothing is formatted for levels below `level`: there is a debug event for every request. Clients that send garbage
-    are named once in `REPEAT` seconds each (of the clock `seconds`), lest they fill the log.
+    Nothing is formatted for levels below `level`: there is a debug event for every request. What can be brought about
+    at will is told so often a minute (of the clock `seconds`), and then counted: see `_limit`.
     """
 
     level: Any = LogLevel.info
     log: Logger = field(factory=partial(Logger, "pypicache"))
     seconds: Callable[[], float] = time.monotonic
-    _named: dict[str, float] = field(factory=dict, init=False)
+    _limits: LogLimits = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._limits = LogLimits(self.seconds)
 
     def observe(self, event: events.Event) -> None:
         """Write one line. Text in it comes from outside: control characters are escaped."""
@@ -70,18 +75,36 @@ class EventLog:
             level = LogLevel.debug
         if level is None or level < self.level:
             return
-        if not isinstance(event, events.RequestRefused) or self._names(event.client):
-            self.log.emit(level, "{line}", line=line.format(**_fields(event), verdict=_verdict(event)))
+        rest: int | None = 0
+        if level > LogLevel.debug and (limited := _limit(event)) is not None:
+            rest = self._limits.admit(*limited)
+        if rest is not None:
+            told = line.format(**_fields(event), verdict=_verdict(event))
+            self.log.emit(level, "{line}", line=with_rest(told, rest))
 
-    def _names(self, client: str) -> bool:
-        """Whether this client is to be named now."""
-        now = self.seconds()
-        if len(self._named) >= _MAX_CLIENTS:
-            self._named = {known: since for known, since in self._named.items() if now - since < REPEAT}
-        if now - self._named.get(client, -REPEAT) < REPEAT or len(self._named) >= _MAX_CLIENTS:
-            return False
-        self._named[client] = now
-        return True
+
+def _limit(event: events.Event) -> tuple[Hashable, int] | None:
+    """Under which key an event is counted, and how many lines of that there may be in a minute; None: any number."""
+    kind = type(event).__name__
+    match event:
+        case events.RequestRefused():
+            return (kind, event.client), 1
+        case events.StoreTrouble():
+            # What fails for the whole store fails with each request, what is wrong with one entry doesn't.
+            number = _ERRNO.search(event.reason)
+            what = event.what.partition(" ")[0]
+            return (kind, what, number and number[0]), 1 if number or what == "catalogue" else _ENTRIES
+        case events.TransferEnded() if event.stored:
+            return None
+        case events.FetchFailed() | events.PageRejected() | events.PageRegressed() | events.IntegrityFailed():
+            return (kind, _host(event.url)), _UPSTREAM
+        case events.TransferBroke() | events.TransferEnded():
+            return (kind, _host(event.url)), _UPSTREAM
+    return (kind,), _UPSTREAM
+
+
+def _host(url: str) -> str:
+    return url.split("/", 3)[2] if url.count("/") > 1 else ""
 
 
 def _fields(event: events.Event) -> dict[str, object]:

@@ -40,6 +40,7 @@ class Writer(Protocol):
 class ThreadWriter:
     """`Writer` with a thread that doesn't keep the process from ending."""
 
+    name: str = "access log"
     error: OSError | None = field(default=None, init=False)
     _queue: SimpleQueue[bytes | int | None] = field(factory=SimpleQueue, init=False)
     _thread: Thread | None = field(default=None, init=False)
@@ -51,7 +52,7 @@ class ThreadWriter:
         """Begin, or go on with another descriptor."""
         self._queue.put(descriptor)
         if self._thread is None:
-            self._thread = Thread(target=self._run, name="access log", daemon=True)
+            self._thread = Thread(target=self._run, name=self.name, daemon=True)
             self._thread.start()
 
     def write(self, data: bytes) -> bool:

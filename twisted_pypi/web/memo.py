@@ -96,6 +96,11 @@ class Memo:
     _made: set[bytes] = field(factory=set, init=False)
     """The heads to which answers were made in `_second`."""
 
+    @property
+    def held(self) -> tuple[int, int]:
+        """How many requests are remembered, and their bytes with those of their answers."""
+        return len(self._hot), self._hot.weight
+
     def client_of(self, peer: str) -> str | None:
         """Who is at the other end, as events name it; None for one whose requests have to be looked at each time."""
         allowed = is_allowed(peer, self.allow) and not is_trusted(peer, self.trusted_proxy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import time
 from http import HTTPStatus
 
 from attrs import define
@@ -17,6 +18,7 @@ from twisted.python.failure import Failure
 
 from twisted_pypi.errors import Absent, BadPath, CacheError, Forbidden, Looped, Unavailable
 from twisted_pypi.http.negotiation import takes_json
+from twisted_pypi.web.log_limits import LogLimits, with_rest
 
 MAX_REASON = 200
 """Characters of a reason phrase."""
@@ -28,6 +30,8 @@ MAX_RETRY_AFTER = 30
 """Seconds: pip sleeps through all of a `Retry-After`."""
 
 _log = Logger()
+_limits = LogLimits(time.monotonic)
+_FAILURES = 60  # lines a minute of one kind
 
 
 @define(slots=False)
@@ -62,13 +66,19 @@ def problem_of(error: BaseException) -> Problem:
         case TookTooLong():  # upstream's time-outs come with a reason of their own
             return _for_now("This took too long: the machine is busy, or its disk does not answer")
         case MemoryError():
-            _log.error("A request failed: out of memory")
+            _tell("out of memory")
             return _for_now("Out of memory at the moment")
         case OSError(errno=errno.EMFILE | errno.ENFILE):
-            _log.error("A request failed: {reason}", reason=str(error))
+            _tell("too many open files")
             return _for_now("Too many open files at the moment")
-    _log.failure("A request failed", Failure(error))  # type: ignore[no-untyped-call]
+    if (rest := _limits.admit(type(error).__name__, _FAILURES)) is not None:
+        _log.failure(with_rest("A request failed", rest), Failure(error))  # type: ignore[no-untyped-call]
     return Problem(500, "Internal error: see the daemon's log", (("Cache-Control", "no-store"),))
+
+
+def _tell(reason: str) -> None:
+    if (rest := _limits.admit(reason)) is not None:
+        _log.error("A request failed: {reason}", reason=with_rest(reason, rest))
 
 
 def _for_now(reason: str) -> Problem:

@@ -59,8 +59,8 @@ class Services:
 
     `mounts` are asked in order, the first that knows a path answers. `clock.seconds()` is seconds since the epoch.
     `prefix` is "" or "/path" without trailing slash; `base_url` is `--base-url` or "". `purger` purges, but for
-    `offline`. `status` makes the page for people and `/+status`; `metrics()` is the text for Prometheus; `inventory`
-    lists what is stored.
+    `offline`. `status` makes the page for people and `/+status`; `metrics(accept)` is type and text of `/metrics`;
+    `inventory` lists what is stored. Requests below one of `mount_names` (first segments of paths) are counted apart.
     """
 
     mounts: tuple[Mount, ...]
@@ -72,7 +72,7 @@ class Services:
     readiness: Readiness
     purger: Purger
     status: Status
-    metrics: Callable[[], bytes]
+    metrics: Callable[[str], tuple[str, bytes]]
     inventory: Inventory
     prefix: str = ""
     base_url: str = ""
@@ -81,6 +81,7 @@ class Services:
     admin_token: str = ""
     identity: str = ""
     offline: bool = False
+    mount_names: frozenset[str] = frozenset()
 
 
 class ProxyResource(Resource):
@@ -102,7 +103,7 @@ class ProxyResource(Resource):
         services = self._services
         ask = read_ask(request, services.trusted_proxy)
         clock = services.clock
-        exchange = Exchange(request, ask, clock.seconds(), clock, services.observer, self.memo.keep)
+        exchange = Exchange(request, ask, clock.seconds(), clock, services.observer, self.memo.keep, self._mount(ask))
         passed = ask.header(hops.FIELD)
         # One that came in the same bytes as the request before it is begun from within that one's answer.
         if passed or hops.passed():
@@ -110,6 +111,14 @@ class ProxyResource(Resource):
         else:
             self._begin(exchange, ask)
         return NOT_DONE_YET
+
+    def _mount(self, ask: Ask) -> str:
+        """What is asked, as metrics and the access log name it."""
+        names = self._services.mount_names
+        if not names:
+            return "/"
+        segment = ask.path[len(self._services.prefix) + 1 :].partition("/")[0]
+        return segment if segment in names else "/"
 
     def _begin(self, exchange: Exchange, ask: Ask) -> None:
         try:
@@ -189,8 +198,8 @@ class ProxyResource(Resource):
             case "/+status":
                 return status_reply(services.status, is_known_admin(ask, self._policy))
             case "/metrics":
-                kind = "text/plain; version=0.0.4; charset=utf-8"
-                return simple_reply(200, kind, services.metrics(), "admin", ("Cache-Control", "no-store"))
+                kind, text = services.metrics(ask.header("accept"))
+                return simple_reply(200, kind, text, "admin", ("Cache-Control", "no-store"), ("Vary", "Accept"))
         return None
 
     def _proxied(self, ask: Ask, path: str) -> Answer:
