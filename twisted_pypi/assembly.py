@@ -40,6 +40,7 @@ from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.figures import Figures
 from twisted_pypi.interfaces import Observer, Upstream
+from twisted_pypi.journal import is_journal
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
 from twisted_pypi.portions import (
@@ -232,7 +233,8 @@ class _Ground:
 
 
 def _access_log(clock: WallClock, settings: Settings) -> AccessLog | None:
-    return AccessLog(settings.access_log, clock) if settings.access_log is not None else None
+    path = settings.access_log
+    return None if path is None else AccessLog(path, clock, dated=path != "-" or not is_journal())
 
 
 def _scratch(settings: Settings) -> Any:

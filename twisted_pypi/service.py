@@ -26,6 +26,7 @@ from twisted_pypi.descriptors import connection_limit, kept_connections, raise_d
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
+from twisted_pypi.notify import Notifier, notifier
 from twisted_pypi.reloading import Reloader, Reread
 from twisted_pypi.settings import Loaded, Settings
 from twisted_pypi.signals import Signals
@@ -121,12 +122,14 @@ class PypiCache(Service):
         *,
         listeners: Entrance | None = None,
         signals: Callable[[Any, Action, Action, Action], Installed] = Signals,
+        manager: Callable[[Any], Notifier] = notifier,
     ) -> None:
         self._reactor = reactor
         self._warnings = loaded.warnings
         self._parts = assemble(reactor, loaded.settings)
         self._listeners = listeners or Listeners(reactor, loaded.settings)
-        self._signals = signals
+        self._signals, self._manager = signals, manager
+        self._notifier: Notifier | None = None
         self._reloader = Reloader(loaded.settings, reread, self._parts.use)
         self._grace: Deferred[None] | None = None
         self._ending = False
@@ -151,6 +154,8 @@ class PypiCache(Service):
         never_stall()
         make_steady(self._reactor)
         Factory.noisy = False  # a line for each connection to an upstream
+        self._notifier = self._manager(self._reactor)
+        self._notifier.status = self._figures
         descriptors = raise_descriptor_limit()
         admission = self._parts.site.admission
         self._listeners.pace(lambda: admission.entered)
@@ -172,12 +177,16 @@ class PypiCache(Service):
         entries, size = self._parts.store.usage()
         for line in start_block(self._settings, self._listeners.addresses(), entries, size):
             log.info("{line}", line=line)
+        if self._notifier is not None and not self._ending:
+            self._notifier.ready()
 
     def _give_up(self, failure: Any) -> None:
         """The store can't be opened: say so, and leave nothing running."""
         if isinstance(failure.value, ConfigError):
             log.critical("pypicache: {problem}", problem=str(failure.value))
             tell_terminal(f"pypicache: {failure.value}")
+            if self._notifier is not None:
+                self._notifier.failed(str(failure.value))
         else:
             log.failure("pypicache can't start", failure)
         # twistd's own status is 0 however its reactor came to stop.
@@ -190,14 +199,26 @@ class PypiCache(Service):
     # -- running -------------------------------------------------------------------------------------------------
 
     def _reload(self) -> None:
+        notifier = self._notifier if self._parts.readiness.ready else None
+        if notifier is not None:
+            notifier.reloading()
         self._reopen_logs()
         if not self._ending:
             self._reloader.reload()
             self._listeners.use(self._settings)
+        if notifier is not None:
+            notifier.ready()
 
     def _reopen_logs(self) -> None:
         if self._parts.access_log is not None:
             self._parts.access_log.reopen()
+
+    def _figures(self) -> str:
+        """How it is, for who looks at the service in passing."""
+        entries, size = self._parts.store.usage()
+        admission = self._parts.site.admission
+        held = f"{entries} entries, {shown_size(size)} of {shown_size(self._settings.cache_size)}"
+        return f"{held}; {admission.seated + admission.elsewhere} connections, {self._parts.site.busy} being answered"
 
     def _end(self) -> None:
         """The first signal ends the daemon in order, a second one ends its grace."""
@@ -218,6 +239,8 @@ class PypiCache(Service):
     async def _stop(self) -> None:
         parts = self._parts
         parts.readiness.ready = False
+        if self._notifier is not None:
+            self._notifier.stopping(self._settings.grace)
         await self._listeners.close()
         await self._drain()
         parts.directories.stop()

@@ -43,6 +43,10 @@ class TestAccessLine:
         event = evolve(SERVED, state=CacheState.MISS, upstream_seconds=1.25, complete=False)
         assert " 1834 MISS/ABORTED 1.250 " in access_line(event, NOW)
 
+    def test_the_journal_needs_no_time(self) -> None:
+        first, _, rest = LINE.partition(" ")
+        assert access_line(SERVED, NOW, dated=False) == f"{first} {rest.partition('] ')[2]}"
+
     def test_nothing_known(self) -> None:
         event = evolve(SERVED, client="", host="", state=None, agent="")
         assert access_line(event, NOW).startswith("- [")

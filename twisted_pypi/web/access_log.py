@@ -26,12 +26,12 @@ _MAX_FIELD = 2000
 _log = Logger()
 
 
-def access_line(event: Served, now: float) -> str:
-    """One answer as a line, with its line end; `now` is in seconds since the epoch."""
+def access_line(event: Served, now: float, dated: bool = True) -> str:
+    """One answer as a line, with its line end; `now` is in seconds since the epoch. It may be left out."""
     upstream = "-" if event.upstream_seconds is None else f"{event.upstream_seconds:.3f}"
     state = event.state.value if event.state else "-"
     return (
-        f"{_word(event.client)} [{iso_date(now)}] "
+        f"{_word(event.client)} {f'[{iso_date(now)}] ' if dated else ''}"
         f'"{_field(event.method)} {_field(event.target) or "-"} {_field(event.protocol)}" '
         f"{_word(event.host)} {event.status} {event.size} {state}{'' if event.complete else '/ABORTED'} "
         f'{upstream} {event.seconds:.3f} "{_field(event.agent)}"\n'
@@ -52,12 +52,13 @@ class AccessLog:
     """An observer of `Served` that writes to `path`, "-" for stdout.
 
     `start` opens (raises `OSError` when the file can't be), `stop` writes what is left and closes, `reopen` begins a
-    new file after the old one was moved away.
+    new file after the old one was moved away. `dated`: each line has its time; the journal has one of its own.
     """
 
     path: str
     clock: IReactorTime
     writer: Writer = field(factory=ThreadWriter)
+    dated: bool = True
     _taken: list[tuple[Served, float]] = field(factory=list, init=False)
     _open: bool = field(default=False, init=False)
     _flush: IDelayedCall | None = field(default=None, init=False)
@@ -107,7 +108,7 @@ class AccessLog:
         taken, self._taken = self._taken, []
         if not taken or not self._open:
             return
-        if not self.writer.write(_lines(taken).encode("ascii")):
+        if not self.writer.write(_lines(taken, self.dated).encode("ascii")):
             self._complain("it takes no more lines")
         elif self.writer.error is not None:
             self._complain(str(self.writer.error))
@@ -120,7 +121,7 @@ class AccessLog:
             _log.error("access log {path}: {reason}; lines are dropped", path=self.path, reason=reason)
 
 
-def _lines(taken: list[tuple[Served, float]]) -> str:
+def _lines(taken: list[tuple[Served, float]], dated: bool) -> str:
     """The lines of many answers. The same answer within the same second is the same line, which is made once."""
     made: dict[tuple[int, int], str] = {}
     lines = []
@@ -128,6 +129,6 @@ def _lines(taken: list[tuple[Served, float]]) -> str:
         key = (id(event), int(now))
         line = made.get(key)
         if line is None:
-            line = made[key] = access_line(event, now)
+            line = made[key] = access_line(event, now, dated)
         lines.append(line)
     return "".join(lines)
