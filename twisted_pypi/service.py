@@ -263,7 +263,8 @@ class PypiCache(Service):
         try:
             await self._grace
         except (defer.TimeoutError, defer.CancelledError):
-            log.warn("{busy} answers are broken off", busy=self._parts.site.busy)
+            if busy := self._parts.site.busy:
+                log.warn("{busy} answers are broken off", busy=busy)
             self._parts.site.abort()
 
 

@@ -63,7 +63,12 @@ class Report:
     counts: tuple[tuple[events.Event, int], ...] = ()
 
 
-Message = Rules | Pass | Passed | Report | Lasting
+@frozen
+class Leave:
+    """Worker to owner: it ends, and wants no connection back. Owner to worker: none comes any more."""
+
+
+Message = Rules | Pass | Passed | Report | Leave | Lasting
 
 
 def encode(message: Message) -> bytes:
@@ -75,6 +80,8 @@ def encode(message: Message) -> bytes:
             return _frame(b"P", number, data)
         case Passed(number):
             return _frame(b"K", number)
+        case Leave():
+            return _frame(b"E", None)
         case Report(connections, counts):
             return _frame(b"C", [connections, [[*_plain(event), count] for event, count in counts]])
         case Lasting(head, second, pieces, seal, served):
@@ -101,6 +108,8 @@ def _message(kind: bytes, fields: Any, blob: bytes) -> Message:
             return Pass(fields, blob)
         case b"K":
             return Passed(fields)
+        case b"E":
+            return Leave()
         case b"C":
             return Report(fields[0], tuple((_event(name, values), count) for name, values, count in fields[1]))
         case b"L":
