@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -13,6 +14,14 @@ from attrs import define, field
 
 from e2e.daemon import Daemon
 from e2e.waiting import wait_for
+
+LAUNCH = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Does to the process what systemd does: the given descriptor is its first listening socket."""
 
 _CREDENTIALS = struct.Struct("3i")
 
@@ -72,6 +81,6 @@ class Activated(Daemon):
     """A daemon that is given the listening socket `descriptors[0]`, under the name "http", and serves there."""
 
     def command(self) -> list[str]:
-        """The command line, by way of a shell that does what only the process itself can: say its own number."""
-        moved = f'exec 3<&{self.descriptors[0]}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http exec "$@"'
-        return ["/bin/sh", "-c", moved, "sh", *super().command(), "--listen", "systemd:domain=INET:name=http"]
+        """The command line, by way of a process that turns into the daemon and knows its own number."""
+        launch = [sys.executable, "-c", LAUNCH, str(self.descriptors[0])]
+        return [*launch, *super().command(), "--listen", "systemd:domain=INET:name=http"]
