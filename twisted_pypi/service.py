@@ -215,9 +215,8 @@ class PypiCache(Service):
 
     def _figures(self) -> str:
         """How it is, for who looks at the service in passing."""
-        entries, size = self._parts.store.usage()
+        held = holdings(self._settings, *self._parts.store.usage())
         admission = self._parts.site.admission
-        held = f"{entries} entries, {shown_size(size)} of {shown_size(self._settings.cache_size)}"
         return f"{held}; {admission.seated + admission.elsewhere} connections, {self._parts.site.busy} being answered"
 
     def _end(self) -> None:
@@ -277,6 +276,11 @@ def start_block(settings: Settings, addresses: list[str], entries: int, size: in
             continue
         files = f", files from {index.files_url}" if index.bound else ""
         lines.append(f"upstream {index.url}{files}{' (offline: never contacted)' if settings.offline else ''}")
-    limit = shown_size(settings.cache_size) if settings.cache_size else "files are not stored"
-    lines.append(f"cache {settings.cache_dir}: {entries} entries, {shown_size(size)} of {limit}")
+    lines.append(f"cache {settings.cache_dir}: {holdings(settings, entries, size)}")
     return lines
+
+
+def holdings(settings: Settings, entries: int, size: int) -> str:
+    """What the cache holds of what it may."""
+    limit = shown_size(settings.cache_size) if settings.cache_size else "files are not stored"
+    return f"{entries} entries, {shown_size(size)} of {limit}"
