@@ -43,6 +43,7 @@ from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.figures import sources_of
 from twisted_pypi.instruments import Instruments
 from twisted_pypi.interfaces import Listing, Mount, Observer, Upstream
+from twisted_pypi.journal import is_journal
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
 from twisted_pypi.portions import (
@@ -67,7 +68,7 @@ from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.kept import KeptFile
 from twisted_pypi.storage.layout import READINGS, STATISTICS
 from twisted_pypi.storage.listing import DiskListing
-from twisted_pypi.web.access_lines import LINE_FORMS
+from twisted_pypi.web.access_lines import LINE_FORMS, UNDATED
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
 from twisted_pypi.web.event_log import EventLog
@@ -298,9 +299,11 @@ def _statistics(
 
 
 def _access_log(clock: WallClock, settings: Settings) -> AccessLog | None:
-    if settings.access_log is None:
+    path = settings.access_log
+    if path is None:
         return None
-    return AccessLog(settings.access_log, clock, form=LINE_FORMS[settings.access_log_format])
+    undated = settings.access_log_format == "text" and path == "-" and is_journal()
+    return AccessLog(path, clock, form=UNDATED if undated else LINE_FORMS[settings.access_log_format])
 
 
 def _scratch(settings: Settings) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import platformdirs
 from attrs import field, fields_dict, frozen
 
+from twisted_pypi import units
 from twisted_pypi.credentials import ReadNetrc, Vault, load_netrc, names_credentials, read_netrc, refuse_second
 from twisted_pypi.environment import proxies_of
 from twisted_pypi.errors import ConfigError
@@ -94,12 +95,13 @@ def load(
         logins=logins,
     )
     _refuse_surplus(found["extra-index-ttl"], values)
+    values["admin_token"], token_warnings = _admin_token(values["admin_token"], found, vault)
     credential, own_warnings = _own_credential(root.table, found["index-url"], vault)
     values["indexes"] = _indexes(maker, root, values, credential)
     asks = any(index.proxy is None and not index.path for index in values["indexes"])
     values["proxies"] = proxies_of(environ) if asks else NO_PROXIES
     settings = Settings(**{name: values[name] for name in fields_dict(Settings)})
-    return Loaded(settings, root.warnings + netrc_warnings + own_warnings, found)
+    return Loaded(settings, root.warnings + netrc_warnings + own_warnings + token_warnings, found)
 
 
 def load_cache_dir(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> str:
@@ -154,6 +156,21 @@ def _holds_secret(table: Table) -> bool:
         return True
     urls = (table.keys.get(key) for key in ("url", "mirrors", "proxy", "index-url", "extra-index-url"))
     return any(re.search(r"://[^/]*@", str(url)) for url in urls)
+
+
+def _admin_token(
+    given: str | None, found: Mapping[str, Found | None], vault: Vault
+) -> tuple[str | None, tuple[str, ...]]:
+    """The token that is given, else that in `--admin-token-file`, and a warning where that is not used."""
+    named, plain = found["admin-token-file"], found["admin-token"]
+    if named is None:
+        return given, ()
+    if plain is not None:
+        return given, (f"{named.label} is not used: {plain.label} is given",)
+    try:
+        return units.secret(vault.file(named.label, named.texts[-1])), ()
+    except ValueError as error:
+        raise ConfigError(named.label, f"what it says {error}") from None
 
 
 def _own_credential(table: Table, found: Found | None, vault: Vault) -> tuple[Credential | None, tuple[str, ...]]:

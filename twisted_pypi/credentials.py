@@ -62,8 +62,12 @@ class Vault:
                 raise ConfigError(table.label_of(key), f"the variable {text} is not set")
             return secret
         if key.endswith("-file"):
-            return read_named(table.label_of(key), self._places(text), self.reader).text.strip()
+            return self.file(table.label_of(key), text)
         return text
+
+    def file(self, label: str, name: str) -> str:
+        """What the file of that name says, for the option `label`. Raises `ConfigError`."""
+        return read_named(label, self._places(name), self.reader).text.strip()
 
     def _places(self, name: str) -> list[str]:
         """Where a secret's file may be; systemd's credentials come before what lies beside the TOML file."""

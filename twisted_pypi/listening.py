@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.python.failure import Failure
@@ -101,6 +102,9 @@ class Listeners:
         bound: list[IListeningPort | Failure] = []
         try:
             endpoint: IStreamServerEndpoint = serverFromString(self.reactor, description)  # type: ignore[no-untyped-call]
+            if isinstance(endpoint, AdoptedStreamServerEndpoint):
+                # systemd makes it IPv4 where the machine has no IPv6: it knows better than the description.
+                endpoint.addressFamily = family_of(endpoint.fileno)
             endpoint.listen(factory).addBoth(bound.append)
         except Exception as error:
             raise ConfigError("--listen", f"{description}: {error}") from None
@@ -109,6 +113,12 @@ class Listeners:
         if isinstance(bound[0], Failure):
             raise ConfigError("--listen", f"{description}: {bound[0].getErrorMessage()}")
         return bound[0]
+
+
+def family_of(descriptor: int) -> int:
+    """The address family of a socket. Raises `OSError` if it is none."""
+    with socket.socket(fileno=os.dup(descriptor)) as found:
+        return found.family
 
 
 def describe(address: Any, settings: Settings, scheme: str) -> str:

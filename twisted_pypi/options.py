@@ -158,6 +158,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             help="connections of one address (IPv6: /64) at once; 0 is no limit",
         ),
         Option("admin-token", "TOKEN", units.secret, absent="none", help="allows to purge; better set in the file"),
+        Option("admin-token-file", "FILE", units.words, absent="none", help="holds the admin token"),
         Option("grace", "DUR", units.duration, "10s", help="time for running answers after SIGTERM"),
     ),
     "Operation": (

@@ -117,7 +117,9 @@ def check_endpoint(description: str) -> None:
     try:
         serverFromString(reactor, description)  # type: ignore[no-untyped-call]
     except Exception as error:  # a parser may be anybody's plugin
-        raise ConfigError("--listen", f"{description}: {error}") from None
+        missing = isinstance(error, LookupError) and description.startswith("systemd:")
+        problem = "the service manager handed over no such socket" if missing else str(error)
+        raise ConfigError("--listen", f"{description}: {problem}") from None
     kind, *fields = (re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", description))
     named = dict(field.split("=", 1) for field in fields if "=" in field)
     first = next((field for field in fields if "=" not in field), "")

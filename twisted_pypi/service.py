@@ -26,6 +26,7 @@ from twisted_pypi.descriptors import connection_limit, kept_connections, raise_d
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
+from twisted_pypi.notify import Notifier, notifier
 from twisted_pypi.output import finish
 from twisted_pypi.reloading import Reloader, Reread
 from twisted_pypi.settings import Loaded, Settings
@@ -123,12 +124,14 @@ class PypiCache(Service):
         *,
         listeners: Entrance | None = None,
         signals: Callable[[Any, Action, Action, Action], Installed] = Signals,
+        manager: Callable[[Any], Notifier] = notifier,
     ) -> None:
         self._reactor = reactor
         self._warnings = loaded.warnings
         self._parts = assemble(reactor, loaded.settings)
         self._listeners = listeners or Listeners(reactor, loaded.settings)
-        self._signals = signals
+        self._signals, self._manager = signals, manager
+        self._notifier: Notifier | None = None
         self._reloader = Reloader(loaded.settings, reread, self._parts.use)
         self._grace: Deferred[None] | None = None
         self._ending = False
@@ -153,6 +156,8 @@ class PypiCache(Service):
         never_stall()
         make_steady(self._reactor)
         Factory.noisy = False  # a line for each connection to an upstream
+        self._notifier = self._manager(self._reactor)
+        self._notifier.status = self._figures
         descriptors = raise_descriptor_limit()
         admission = self._parts.site.admission
         self._listeners.pace(lambda: admission.entered)
@@ -176,12 +181,16 @@ class PypiCache(Service):
         entries, size = self._parts.store.usage()
         for line in start_block(self._settings, self._listeners.addresses(), entries, size):
             log.info("{line}", line=line)
+        if self._notifier is not None and not self._ending:
+            self._notifier.ready()
 
     def _give_up(self, failure: Any) -> None:
         """The store can't be opened: say so, and leave nothing running."""
         if isinstance(failure.value, ConfigError):
             log.critical("pypicache: {problem}", problem=str(failure.value))
             tell_terminal(f"pypicache: {failure.value}")
+            if self._notifier is not None:
+                self._notifier.failed(str(failure.value))
         else:
             log.failure("pypicache can't start", failure)
         # twistd's own status is 0 however its reactor came to stop.
@@ -194,14 +203,25 @@ class PypiCache(Service):
     # -- running -------------------------------------------------------------------------------------------------
 
     def _reload(self) -> None:
+        notifier = self._notifier if self._parts.readiness.ready else None
+        if notifier is not None:
+            notifier.reloading()
         self._reopen_logs()
         if not self._ending:
             self._reloader.reload()
             self._listeners.use(self._settings)
+        if notifier is not None:
+            notifier.ready()
 
     def _reopen_logs(self) -> None:
         if self._parts.access_log is not None:
             self._parts.access_log.reopen()
+
+    def _figures(self) -> str:
+        """How it is, for who looks at the service in passing."""
+        held = holdings(self._settings, *self._parts.store.usage())
+        admission = self._parts.site.admission
+        return f"{held}; {admission.seated + admission.elsewhere} connections, {self._parts.site.busy} being answered"
 
     def _end(self) -> None:
         """The first signal ends the daemon in order, a second one ends its grace."""
@@ -222,6 +242,8 @@ class PypiCache(Service):
     async def _stop(self) -> None:
         parts = self._parts
         parts.readiness.ready = False
+        if self._notifier is not None:
+            self._notifier.stopping(self._settings.grace)
         await self._listeners.close()
         await self._drain()
         parts.directories.stop()
@@ -246,7 +268,8 @@ class PypiCache(Service):
         try:
             await self._grace
         except (defer.TimeoutError, defer.CancelledError):
-            log.warn("{busy} answers are broken off", busy=self._parts.site.busy)
+            if busy := self._parts.site.busy:
+                log.warn("{busy} answers are broken off", busy=busy)
             self._parts.site.abort()
 
 
@@ -259,6 +282,11 @@ def start_block(settings: Settings, addresses: list[str], entries: int, size: in
             continue
         files = f", files from {index.files_url}" if index.bound else ""
         lines.append(f"upstream {index.url}{files}{' (offline: never contacted)' if settings.offline else ''}")
-    limit = shown_size(settings.cache_size) if settings.cache_size else "files are not stored"
-    lines.append(f"cache {settings.cache_dir}: {entries} entries, {shown_size(size)} of {limit}")
+    lines.append(f"cache {settings.cache_dir}: {holdings(settings, entries, size)}")
     return lines
+
+
+def holdings(settings: Settings, entries: int, size: int) -> str:
+    """What the cache holds of what it may."""
+    limit = shown_size(settings.cache_size) if settings.cache_size else "files are not stored"
+    return f"{entries} entries, {shown_size(size)} of {limit}"

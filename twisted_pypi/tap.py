@@ -12,10 +12,12 @@ from typing import Any, NoReturn
 from attrs import evolve
 from twisted.application.service import IService
 from twisted.python import usage
+from twisted.python.reflect import qual
 
 from twisted_pypi import __version__
 from twisted_pypi.config import load
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.journal import JournalObserver, is_journal
 from twisted_pypi.options import GROUPS, OPTIONS, Option
 from twisted_pypi.output import be_patient
 from twisted_pypi.preflight import preflight
@@ -56,6 +58,14 @@ class Options(usage.Options):
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
             _fail(error)
+
+    def postOptions(self) -> None:  # noqa: N802
+        """Where twistd's log goes to the journal, and nobody wants it otherwise, write it as the journal takes it."""
+        parent = self.parent
+        if parent is None or not parent.get("nodaemon") or parent.get("logger") or parent.get("syslog"):
+            return
+        if (parent.get("logfile") or "-") == "-" and is_journal():
+            parent["logger"] = qual(JournalObserver)  # which twistd, as with its option, imports itself
 
     def parseArgs(self, *args: str) -> None:  # noqa: N802
         """Raises `UsageError` if there are arguments. They aren't repeated: a URL may hold a password."""

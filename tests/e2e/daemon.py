@@ -50,6 +50,7 @@ class Daemon:
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
     prefix: str = ""
+    descriptors: tuple[int, ...] = ()
     _log_start: int = 0
 
     def __enter__(self) -> Self:
@@ -112,6 +113,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=self.descriptors,
             )
         return self.process
 

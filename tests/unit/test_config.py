@@ -351,6 +351,18 @@ def test_credentials_in_the_file(keys: str, expected: Credential) -> None:
     assert (first.credential, last.credential) == (expected, None)
 
 
+def test_the_admin_token_in_a_file() -> None:
+    files = {"/etc/token": "beside\n", "/run/credentials/admin": "from-systemd\n", "/run/bad": f"{SECRET} x"}
+    environ = {"CREDENTIALS_DIRECTORY": "/run/credentials"}
+    assert settings({"admin-token-file": "admin"}, environ, "", files=files).admin_token == "from-systemd"
+    assert settings(None, environ, "admin-token-file = 'token'", files=files).admin_token == "beside"
+    loaded = load({"admin-token": SECRET}, {"PYPICACHE_ADMIN_TOKEN_FILE": "/none"})
+    assert loaded.settings.admin_token == SECRET
+    assert loaded.warnings == ("PYPICACHE_ADMIN_TOKEN_FILE is not used: --admin-token is given",)
+    assert failure({"admin-token-file": "/none"}).startswith("--admin-token-file: /none can't be read")
+    assert failure({"admin-token-file": "/run/bad"}, files=files).startswith("--admin-token-file: what it says must")
+
+
 @pytest.mark.parametrize(
     ("keys", "place"),
     [

@@ -68,6 +68,6 @@ def test_the_document_names_every_key_and_what_can_be_read_anew() -> None:
     assert named >= {key for key in INDEX_KEYS if not key.endswith(("-env", "-file")) or key == "ca-file"}
     rows = [row.split("|")[1:3] for row in reloaded.splitlines() if row.startswith("| ")][1:]
     live, fixed = ({name for row in rows for name in re.findall(r"`([a-z-]+)`", row[side])} for side in (0, 1))
-    by_index = {"index-url", "extra-index-url", "extra-index-ttl", "files-url", "file-host"}
-    assert live == {name.replace("_", "-") for name in RELOADED - {"indexes", "proxies"}} | by_index
+    by_value = {"index-url", "extra-index-url", "extra-index-ttl", "files-url", "file-host", "admin-token-file"}
+    assert live == {name.replace("_", "-") for name in RELOADED - {"indexes", "proxies"}} | by_value
     assert fixed == {option.name for option in FILE_OPTIONS} - live

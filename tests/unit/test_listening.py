@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from twisted.internet.task import Clock
 
 from twisted_pypi.config import load
-from twisted_pypi.listening import PAUSE, Listeners
+from twisted_pypi.listening import PAUSE, Listeners, family_of
 
 
 class Port:
@@ -84,3 +87,10 @@ def test_one_that_was_closed_meanwhile_stays_so() -> None:
         closing.send(None)
     reactor.advance(PAUSE)
     assert not port.reading
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
+def test_a_socket_that_was_handed_over_tells_its_family_and_stays_open(family: int) -> None:
+    with socket.socket(family, socket.SOCK_STREAM) as given:
+        assert family_of(given.fileno()) == family
+        assert os.fstat(given.fileno())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from twisted_pypi.answers import CacheState, Seal
 from twisted_pypi.events import Crowded, Served, TurnedAway
-from twisted_pypi.processes.frames import BadFrame, Pass, Passed, Report, Rules, decode, encode
+from twisted_pypi.processes.frames import BadFrame, Leave, Pass, Passed, Report, Rules, decode, encode
 from twisted_pypi.web.memo import Lasting
 
 TEXT = st.text(st.characters(max_codepoint=255), max_size=20)
@@ -37,6 +37,7 @@ MESSAGES = st.one_of(
     st.builds(Rules, st.lists(TEXT).map(tuple), st.lists(TEXT).map(tuple), WHOLE, MOMENT),
     st.builds(Pass, WHOLE, st.binary()),
     st.builds(Passed, WHOLE),
+    st.builds(Leave),
     st.builds(Report, WHOLE, st.lists(st.tuples(EVENTS, WHOLE), max_size=3).map(tuple)),
     LASTING,
 )

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted_pypi.descriptors import connection_limit
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.preflight import check_shareable
-from twisted_pypi.processes.child_log import LogLines
+from twisted_pypi.processes.child_log import LogLines, pass_on
 from twisted_pypi.processes.jobs import END, RELOAD, Job, packed, receive
 from twisted_pypi.processes.sockets import Sockets
 from twisted_pypi.processes.supervisor import AHEAD, LATE, OVERTIME, SETTLED, SOON, Running, Supervisor
@@ -214,6 +214,17 @@ def test_a_job_shows_no_secret() -> None:
     job = evolve(JOB, loaded=Loaded(evolve(settings(), admin_token="secret")))
     assert "secret" not in repr(job)
     assert pickle.loads(pickle.dumps(job)) == job
+
+
+def test_what_is_for_the_service_manager_is_passed_and_not_logged() -> None:
+    passed: list[str] = []
+    told: list[object] = []
+    reading, writing = os.pipe()
+    pass_on("READY=1\nSTATUS=ä", writing)
+    LogLines(lambda *line: told.append(line), passed.append).take(os.read(reading, 1000))
+    os.close(writing)
+    os.close(reading)
+    assert (passed, told) == (["READY=1\nSTATUS=ä"], [])
 
 
 def test_what_is_no_log_line_is_told_as_it_is() -> None:

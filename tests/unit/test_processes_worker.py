@@ -15,6 +15,7 @@ from twisted_pypi.events import ReactorLagged, Served, TurnedAway, WorkersUsed
 from twisted_pypi.processes.owner import House
 from twisted_pypi.processes.usage import used
 from twisted_pypi.processes.worker import PATIENCE, REPORT, Worker
+from twisted_pypi.web.deadlines import RECENT
 from twisted_pypi.web.lag import EVERY
 from twisted_pypi.web.patience import UNREAD_TIMEOUT
 from twisted_pypi.web.site import KEEP_ALIVE
@@ -345,12 +346,48 @@ def test_the_end_closes_what_idles_and_tells_the_rest(joined: Daemon) -> None:
     client = warm(joined)
     joined.ask(client)
     before = len(joined.served)
+    joined.turn(RECENT / 2)
+    late = joined.client()
+    joined.turn(RECENT / 2)
     ended = Deferred.fromCoroutine(joined.worker.end())
     joined.turn()
     client.take_to_end()
     assert len(joined.served) == before + 1
+    assert not ended.called
+    assert joined.pair.wires[joined.pair.near].disconnecting
     joined.pair.cut()
     assert ended.called
+    joined.web.site.drain()
+    assert b"\r\nConnection: close\r\n" in joined.ask(late)
+
+
+def test_the_end_waits_for_what_is_passed_on_and_what_comes_back(joined: Daemon) -> None:
+    clients = [warm(joined) for _ in range(3)]
+    clients[0].socket.sendall(HEAD.replace(b"six", b"other"))  # the owner's
+    joined.reactor.turn()
+    ended = Deferred.fromCoroutine(joined.worker.end())
+    link = joined.pair.wires[joined.pair.near]
+    assert not link.disconnecting
+    joined.turn()
+    assert link.disconnecting
+    joined.pair.cut()
+    assert ended.called
+    clients[0].take()
+    clients[0].received.clear()
+    for client in clients:
+        assert joined.ask(client).startswith(b"HTTP/1.1 200 ")
+    assert joined.worker.admission.seated == 0
+
+
+def test_a_worker_that_ends_is_lent_nothing_more(joined: Daemon) -> None:
+    client = warm(joined)
+    Deferred.fromCoroutine(joined.worker.end())
+    joined.turn()
+    sent = joined.pair.wires[joined.pair.far]
+    for _ in range(4):
+        assert joined.ask(client).startswith(b"HTTP/1.1 200 ")
+    joined.house.use(SETTINGS)
+    assert sent.value() == b""
 
 
 def test_a_report_of_many_clients_goes_in_frames_that_are_taken(joined: Daemon) -> None:

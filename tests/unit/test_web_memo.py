@@ -273,6 +273,8 @@ def test_draining() -> None:
     web, _ = remembering()
     transport = warmed(web)
     web.site.drain()
+    transport.clear()
+    assert parse(send(web, transport))["connection"] == "close"
     assert transport.disconnecting
     late = web.connect()
     assert parse(send(web, late))["connection"] == "close"

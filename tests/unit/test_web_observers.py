@@ -16,7 +16,7 @@ from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 
 from twisted_pypi import events
 from twisted_pypi.answers import CacheState
-from twisted_pypi.web.access_lines import LINE_FORMS
+from twisted_pypi.web.access_lines import LINE_FORMS, UNDATED
 from twisted_pypi.web.access_log import FLUSH_LINES, FLUSH_SECONDS, AccessLog
 from twisted_pypi.web.event_log import EventLog
 from twisted_pypi.web.log_limits import REPEAT
@@ -50,6 +50,10 @@ class TestAccessLine:
     def test_a_broken_miss(self) -> None:
         event = evolve(SERVED, state=CacheState.MISS, upstream_seconds=1.25, complete=False)
         assert " 1834 MISS/ABORTED 1.250 " in access_line(event, NOW)
+
+    def test_the_journal_needs_no_time(self) -> None:
+        first, _, rest = LINE.partition(" ")
+        assert UNDATED.line(SERVED, NOW) == f"{first} {rest.partition('] ')[2]}"
 
     def test_nothing_known(self) -> None:
         event = evolve(SERVED, client="", host="", state=None, agent="")

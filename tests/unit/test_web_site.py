@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from twisted_pypi.web.deadlines import INTERVAL, RECENT
+from twisted_pypi.web.patience import REQUEST_TIMEOUT
 from twisted_pypi.web.site import KEEP_ALIVE
 from unit.web_doubles import Web, parse
 
@@ -81,7 +83,9 @@ def test_pipelined_requests_are_answered_in_order() -> None:
 def test_the_orderly_end() -> None:
     web = Web()
     web.pages.hot, web.pages.waiting = False, Deferred()
-    busy, idle, begun = web.raw(GET), web.connect(), web.raw(b"GET /simp")
+    idle, begun = web.connect(), web.raw(b"GET /simp")
+    web.clock.advance(RECENT)
+    busy = web.raw(GET)
     assert web.site.busy == 1
     closed: list[None] = []
     web.site.when_closed().addCallback(closed.append)
@@ -94,6 +98,45 @@ def test_the_orderly_end() -> None:
     assert busy.disconnecting
     assert closed == [None]
     assert web.site.busy == 0
+
+
+def test_at_the_end_the_next_request_of_a_connection_in_use_is_awaited_and_answered() -> None:
+    """As it may be under way already, it would be lost; and clients that give up on that are many."""
+    web = Web()
+    new, used, silent = web.connect(), web.raw(GET), web.connect()
+    used.clear()
+    web.clock.advance(RECENT / 2)
+    web.site.drain()
+    for transport in (new, used):
+        assert not transport.disconnecting
+        transport.protocol.dataReceived(GET)
+        web.turn()
+        response = parse(transport.value())
+        assert (response.status, response["connection"]) == (200, "close")
+        assert transport.disconnecting
+    assert not silent.disconnecting
+    web.clock.advance(RECENT + INTERVAL)
+    assert silent.disconnecting
+
+
+def test_at_the_end_a_request_that_has_begun_gets_its_time() -> None:
+    web = Web()
+    transport = web.connect()
+    web.site.drain()
+    transport.protocol.dataReceived(GET[:10])
+    web.clock.advance(REQUEST_TIMEOUT - 1)
+    transport.protocol.dataReceived(GET[10:])
+    web.turn()
+    assert parse(transport.value()).status == 200
+
+
+def test_a_connection_that_comes_at_the_end_is_answered_or_soon_closed() -> None:
+    web = Web()
+    web.site.drain()
+    silent, asking = web.connect(), web.raw(GET)
+    assert parse(asking.value())["connection"] == "close"
+    web.clock.advance(RECENT + INTERVAL)
+    assert silent.disconnecting
 
 
 def test_the_hard_end() -> None:

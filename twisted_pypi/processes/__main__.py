@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.logger import globalLogBeginner
 
-from twisted_pypi.processes.child_log import LineObserver
+from twisted_pypi.processes.child_log import LineObserver, pass_on
 from twisted_pypi.processes.jobs import END, HURRY, RELOAD, REOPEN, SOCKETS, Job, Orders, receive
 
 
@@ -28,6 +28,7 @@ def main() -> None:
 
 def be_owner(job: Job, reactor: Any) -> None:
     """Own the cache, until told to end."""
+    from twisted_pypi.notify import Notifier, watchdog_seconds
     from twisted_pypi.processes.owner import House
     from twisted_pypi.service import Action, PypiCache
 
@@ -44,12 +45,16 @@ def be_owner(job: Job, reactor: Any) -> None:
         orders.actions = {END: end, HURRY: end, RELOAD: reload, REOPEN: reopen}
         return orders
 
+    def manager(reactor: Any) -> Notifier:
+        # The watchdog is about the process that the manager started. It is well as long as both are.
+        return Notifier(reactor, pass_on, watchdog_seconds(os.environ, os.getppid()))
+
     async def stop() -> None:
         await service.stopService()
         orders.close()
 
     reread = job.reread or (lambda: job.loaded)
-    service = PypiCache(reactor, job.loaded, reread, listeners=house, signals=signals)
+    service = PypiCache(reactor, job.loaded, reread, listeners=house, signals=signals, manager=manager)
     service.privilegedStartService()
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))

@@ -12,6 +12,8 @@ from attrs import define, field
 from twisted.logger import ILogObserver, InvalidLogLevelError, LogEvent, Logger, LogLevel, eventAsText
 from zope.interface import implementer
 
+from twisted_pypi.notify import Tell, ignored
+
 _LONGEST = 64 << 10
 
 
@@ -31,11 +33,21 @@ class LineObserver:
             os.write(self.descriptor, line + b"\n")
 
 
+def pass_on(message: str, descriptor: int = 2) -> None:
+    """The `notify.Tell` of such a process: its supervisor tells the service manager."""
+    with suppress(OSError):
+        os.write(descriptor, orjson.dumps([message]) + b"\n")
+
+
 @define
 class LogLines:
-    """Takes what such a process writes, and hands it to this one's log. `told` hears each text with its level."""
+    """Takes what such a process writes, and hands it to this one's log. `told` hears each text with its level.
+
+    `passed` hears what is for the service manager.
+    """
 
     told: Callable[[str, str], None]
+    passed: Tell = ignored
     _rest: bytes = field(default=b"", init=False)
     _loggers: dict[str, Logger] = field(factory=dict, init=False)
 
@@ -48,7 +60,11 @@ class LogLines:
 
     def _tell(self, line: bytes) -> None:
         try:
-            name, namespace, text = orjson.loads(line)
+            parts = orjson.loads(line)
+            if isinstance(parts, list) and len(parts) == 1:
+                self.passed(parts[0])
+                return
+            name, namespace, text = parts
             level: Any = LogLevel.levelWithName(name)
         except (ValueError, TypeError, InvalidLogLevelError):
             # Not by way of the log: the interpreter itself, in distress.

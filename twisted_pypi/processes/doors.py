@@ -14,6 +14,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_pypi.web.deadlines import RECENT
 from twisted_pypi.web.patience import LINGER, UNREAD_TIMEOUT
 from twisted_pypi.web.site import KEEP_ALIVE
 from twisted_pypi.web.transport import CacheTransport
@@ -93,6 +94,14 @@ class Door(Protocol):
             self.transport.abortConnection()  # type: ignore[no-untyped-call]
         else:
             self.dismiss()
+
+    def leave(self) -> None:
+        """The worker ends: the owner has this one if its next request may be under way; else it is closed."""
+        rested = self._worker.reactor.seconds() + KEEP_ALIVE - self.deadline
+        if self._paused or rested >= RECENT:
+            self.dismiss()
+        else:
+            self._worker.pass_on(self.transport.detach(), b"")
 
     def dismiss(self) -> None:
         """Close, once what was written has gone out; that may take `LINGER` seconds."""

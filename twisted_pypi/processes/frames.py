@@ -67,7 +67,12 @@ class Report:
     usage: tuple[int, float] = (0, 0.0)
 
 
-Message = Rules | Pass | Passed | Report | Lasting
+@frozen
+class Leave:
+    """Worker to owner: it ends, and wants no connection back. Owner to worker: none comes any more."""
+
+
+Message = Rules | Pass | Passed | Report | Leave | Lasting
 
 
 def encode(message: Message) -> bytes:
@@ -79,6 +84,8 @@ def encode(message: Message) -> bytes:
             return _frame(b"P", number, data)
         case Passed(number):
             return _frame(b"K", number)
+        case Leave():
+            return _frame(b"E", None)
         case Report(connections, counts, usage):
             return _frame(b"C", [connections, [[*_plain(event), count] for event, count in counts], usage])
         case Lasting(head, second, pieces, seal, served):
@@ -105,6 +112,8 @@ def _message(kind: bytes, fields: Any, blob: bytes) -> Message:
             return Pass(fields, blob)
         case b"K":
             return Passed(fields)
+        case b"E":
+            return Leave()
         case b"C":
             connections, counts, (memory, seconds) = fields
             told = tuple((_event(name, values), count) for name, values, count in counts)

@@ -20,7 +20,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_pypi.processes.frames import LARGEST, Message, Pass, Passed, decode, encode
+from twisted_pypi.processes.frames import LARGEST, Leave, Message, Pass, Passed, decode, encode
 
 log = Logger(namespace="pypicache")
 
@@ -30,13 +30,17 @@ Waiting = tuple[socket.socket, bytes]
 
 @define(eq=False)
 class Ends:
-    """What one end does: `opened` and `closed` with the link, `received` for a message, `taken` for a connection."""
+    """What one end does: `opened` and `closed` with the link, `received` for a message, `taken` for a connection.
+
+    `confirmed`: all that was given has arrived.
+    """
 
     opened: Callable[[Link], None]
     received: Callable[[Link, Message], None]
     taken: Callable[[Link, socket.socket, bytes], None]
     closed: Callable[[Link, list[Waiting]], None]
     clock: IReactorTime = field()
+    confirmed: Callable[[], None] = lambda: None
 
 
 @implementer(IFileDescriptorReceiver)
@@ -67,6 +71,11 @@ class Link(Int32StringReceiver):
         transport.sendFileDescriptor(connection.fileno())
         self.send(Pass(self._count, data))
 
+    @property
+    def giving(self) -> bool:
+        """Whether some of what was given hasn't arrived yet, as far as is known."""
+        return bool(self._unconfirmed)
+
     def fileDescriptorReceived(self, descriptor: int) -> None:  # noqa: N802
         """The descriptor of a `Pass` that is here or still to come."""
         self._descriptors.append(descriptor)
@@ -78,11 +87,16 @@ class Link(Int32StringReceiver):
             case Passed(number):
                 connection, _ = self._unconfirmed.pop(number)
                 connection.close()
+                if not self._unconfirmed:
+                    self._ends.confirmed()
             case Pass(number, data):
                 connection = socket.socket(fileno=self._descriptors.popleft())
                 self.send(Passed(number))
                 # A turn of the reactor for what was just written to go out, so that no end has it twice.
                 self._later(self._later, self._ends.taken, self, connection, data)
+            case Leave():
+                # Behind the connections that came before it.
+                self._later(self._later, self._ends.received, self, message)
             case _:
                 self._ends.received(self, message)
 

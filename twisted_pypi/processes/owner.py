@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory
 
 from twisted_pypi.answers import Seal
 from twisted_pypi.events import WorkersUsed
-from twisted_pypi.processes.frames import Message, Report, Rules
+from twisted_pypi.processes.frames import Leave, Message, Report, Rules
 from twisted_pypi.processes.links import Ends, Link, Waiting
 from twisted_pypi.settings import Settings
 from twisted_pypi.web import transport
@@ -89,7 +89,7 @@ class House:
     def use(self, settings: Settings) -> None:
         """Other settings are in force: what was lent before is void."""
         self.settings = settings
-        for link in self._links:
+        for link in tuple(self._lent):
             self._opened(link)
 
     async def close(self) -> None:
@@ -106,7 +106,7 @@ class House:
     def lend(self, channel: PassedChannel, memo: Memo, head: bytes) -> None:
         """Lend the answer to `head`, if it can be lent, and give the connection back with it if nothing is unsent."""
         link = channel.link
-        lasting = memo.lasting(head) if link in self._links else None
+        lasting = memo.lasting(head) if link in self._lent else None
         if link is None or lasting is None:
             return
         if self._lent[link].note(lasting):
@@ -152,6 +152,10 @@ class House:
 
     def _received(self, link: Link, message: Message) -> None:
         assert self._site is not None
+        if isinstance(message, Leave):
+            self._lent.pop(link, None)
+            link.send(message)
+            return
         if not isinstance(message, Report):
             raise ValueError("only reports come from workers")
         before, self._links[link] = self._links.get(link, message), message

@@ -29,6 +29,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.notify import Tell, ignored, manager_of, stopping
 from twisted_pypi.processes.child_log import LogLines
 from twisted_pypi.processes.jobs import END, HURRY, RELOAD, REOPEN, SOCKETS, Job, packed
 from twisted_pypi.processes.sockets import Sockets
@@ -58,6 +59,7 @@ class Running(ProcessProtocol):
     job: Job
     sockets: tuple[int, ...]
     hopeless: Callable[[str], None] = lambda problem: None
+    passed: Tell = ignored
     transport: Any = field(default=None, init=False)
     _ending: bool = field(default=False, init=False)
     _reloaded: bool = field(default=False, init=False)
@@ -70,7 +72,7 @@ class Running(ProcessProtocol):
     _lines: LogLines = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._lines = LogLines(self._told)
+        self._lines = LogLines(self._told, self.passed)
 
     def start(self) -> None:
         """Start it."""
@@ -156,6 +158,7 @@ class Supervisor(Service):
         self._inner: socket.socket | None = None
         self._owner: Running | None = None
         self._workers: list[Running] = []
+        self._manager: Tell = ignored
         self._ending = False
 
     def privilegedStartService(self) -> None:  # noqa: N802
@@ -176,7 +179,8 @@ class Supervisor(Service):
         self._inner = _inner_socket(path)
         addresses = tuple(self._sockets.addresses())
         job = Job(True, 1, path, addresses, self._loaded, self._reread)
-        self._owner = Running("owner", self._reactor, job, (self._inner.fileno(),), self._give_up)
+        self._manager = manager_of(self._reactor)
+        self._owner = Running("owner", self._reactor, job, (self._inner.fileno(),), self._give_up, self._manager)
         plain = evolve(self._loaded, warnings=(), found={})
         for number in range(self._loaded.settings.workers):
             given = tuple(self._sockets.of_worker(number))
@@ -230,6 +234,7 @@ class Supervisor(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._manager(stopping(self._loaded.settings.grace))
         await self._sockets.close()
         killing = self._reactor.callLater(self._loaded.settings.grace + OVERTIME, self._kill)
         workers = DeferredList([worker.end() for worker in self._workers])

@@ -19,7 +19,7 @@ from twisted.internet.protocol import ClientFactory, Factory
 
 from twisted_pypi.events import Event
 from twisted_pypi.processes.doors import Door
-from twisted_pypi.processes.frames import Message, Report, Rules
+from twisted_pypi.processes.frames import Leave, Message, Report, Rules
 from twisted_pypi.processes.leases import Leases
 from twisted_pypi.processes.links import Ends, Link, Waiting
 from twisted_pypi.processes.usage import used
@@ -77,6 +77,7 @@ class Worker:
     _count: int = field(default=0, init=False)
     _counts: dict[int, list[Any]] = field(factory=dict, init=False)
     _told: int = field(default=0, init=False)
+    _left: bool = field(default=False, init=False)
     _empty: list[Deferred[None]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -130,14 +131,16 @@ class Worker:
 
     def _connect(self) -> None:
         if not (self.ending and not self._waiting):
-            ends = Ends(self._linked, self._received, self._given_back, self._unlinked, self.reactor)
+            ends = Ends(self._linked, self._received, self._given_back, self._unlinked, self.reactor, self._tell_empty)
             self.reactor.connectUNIX(self.path, _Connector(lambda: Link(ends), self._connect_later))
 
     def _connect_later(self) -> None:
         self.reactor.callLater(AGAIN, self._connect)
 
     def _linked(self, link: Link) -> None:
-        self._link, self._told = link, 0
+        self._link, self._told, self._left = link, 0, False
+        if self.ending:
+            link.send(Leave())
         waiting, self._waiting = self._waiting, {}
         for (connection, data), timer in waiting.values():
             timer.cancel()
@@ -159,15 +162,19 @@ class Worker:
                 for door in self._doors:
                     door.client = None
                 self.admission.is_exempt = lambda host: not host or is_trusted(host, self.leases.trusted)
+            case Leave():
+                self._left = True
+                self._tell_empty()
             case Report():
                 raise ValueError("reports are for the owner")
             case _:
                 self.leases.put(message)  # type: ignore[arg-type]
 
     def _given_back(self, link: Link, connection: socket.socket, data: bytes) -> None:
-        door = transport.attach(connection, self.factory, self.reactor)
-        if self.ending and isinstance(door, Door):
-            door.dismiss()
+        if self.ending:
+            self.pass_on(connection, data)
+        else:
+            transport.attach(connection, self.factory, self.reactor)
 
     # -- reports -------------------------------------------------------------------------------------------------
 
@@ -197,11 +204,13 @@ class Worker:
     # -- the end -------------------------------------------------------------------------------------------------
 
     async def end(self) -> None:
-        """Close what idles, wait for what is being sent or passed on, for the grace at most, and tell what happened."""
+        """Close what idles, pass on the rest, wait for what is being sent, for the grace at most; report."""
         self.ending = True
         self.lag.stop()
         for door in tuple(self._doors):
-            door.dismiss()
+            door.leave()
+        if self._link is not None:
+            self._link.send(Leave())
         done: Deferred[None] = Deferred()
         self._empty.append(done)
         self._tell_empty()
@@ -219,7 +228,8 @@ class Worker:
                 await over
 
     def _tell_empty(self) -> None:
-        if self._empty and not self._doors and not self._waiting:
+        left = self._link is None or (self._left and not self._link.giving)
+        if self._empty and left and not self._doors and not self._waiting:
             done = self._empty.pop()
             if not done.called:
                 done.callback(None)

@@ -41,8 +41,8 @@ def _text(event: Served) -> tuple[str, str]:
     upstream = "-" if event.upstream_seconds is None else f"{event.upstream_seconds:.3f}"
     state = event.state.value if event.state else "-"
     return (
-        f"{_word(event.client)} [",
-        f'] "{_field(event.method)} {_field(event.target) or "-"} {_field(event.protocol)}" '
+        f"{_word(event.client)} ",
+        f'"{_field(event.method)} {_field(event.target) or "-"} {_field(event.protocol)}" '
         f"{_word(event.host)} {event.status} {event.size} {state}{'' if event.complete else '/ABORTED'} "
         f'{upstream} {event.seconds:.3f} "{_field(event.agent)}"\n',
     )
@@ -78,5 +78,16 @@ def _json(event: Served) -> tuple[str, str]:
     return '{"time":"', f'",{json.dumps(values, separators=(",", ":"))[1:]}\n'
 
 
-LINE_FORMS = {"text": LineForm(_text, iso_date), "json": LineForm(_json, iso_milliseconds)}
+def _bracketed(now: float) -> str:
+    return f"[{iso_date(now)}] "
+
+
+def _no_time(_now: float) -> str:
+    return ""
+
+
+LINE_FORMS = {"text": LineForm(_text, _bracketed), "json": LineForm(_json, iso_milliseconds)}
 """By the words of `--access-log-format`."""
+
+UNDATED = LineForm(_text, _no_time)
+"""Text for a reader that notes the time of each line by itself, as systemd's journal does."""

@@ -13,6 +13,10 @@ INTERVAL = 1.0
 """Seconds between two looks: how much longer than its time a connection may idle."""
 
 
+RECENT = 0.5
+"""Seconds after which, at the end, nothing more is expected of a connection: more than a request is under way."""
+
+
 class SweptChannel(http.HTTPChannel):
     """A connection whose time-out is a moment that others look at, instead of a timer of its own."""
 
@@ -27,6 +31,18 @@ class SweptChannel(http.HTTPChannel):
         self.timeOut = period
         self.deadline = math.inf if period is None else self.site.reactor.seconds() + period
         return before
+
+    @property
+    def rested(self) -> float:
+        """Seconds since its time-out was set: that nothing came or went; for ever, where there is none."""
+        if self.timeOut is None:
+            return math.inf
+        since: float = self.site.reactor.seconds() + self.timeOut - self.deadline
+        return since
+
+    def expect_soon(self) -> None:
+        """What is expected of it comes within `RECENT` seconds or not at all."""
+        self.deadline = self.site.reactor.seconds() + RECENT
 
     def resetTimeout(self) -> None:  # noqa: N802
         """Bytes that come earn no further time: what a request may take is known when it begins."""

@@ -25,7 +25,7 @@ from twisted_pypi.http.dates import http_date
 from twisted_pypi.http.request_head import Refused
 from twisted_pypi.interfaces import Observer
 from twisted_pypi.web.admission import Admission
-from twisted_pypi.web.deadlines import Sweeper
+from twisted_pypi.web.deadlines import RECENT, Sweeper
 from twisted_pypi.web.patience import REQUEST_TIMEOUT
 from twisted_pypi.web.repeating import RepeatingChannel, Repeats
 
@@ -221,11 +221,17 @@ class CacheSite(Site):
         return sum(not channel.idle for channel in self.channels)
 
     def drain(self) -> None:
-        """Close idle connections now, and each other one after its answer, which says `Connection: close`."""
+        """Close idle connections now, and each other one after its answer, which says `Connection: close`.
+
+        One that is new or was used a moment ago does not idle: the next request may be under way.
+        """
         self.draining = True
         for channel in tuple(self.channels):
-            channel.persistent = 0
-            if channel.idle:
+            if not channel.idle:
+                channel.persistent = 0
+            elif channel.rested < RECENT:
+                channel.expect_soon()
+            else:
                 channel.loseConnection()
 
     def when_closed(self) -> Deferred[None]:
@@ -242,8 +248,10 @@ class CacheSite(Site):
             transport.abortConnection()
 
     def watch(self, channel: CacheChannel) -> None:
-        """The connection is open."""
+        """The connection is open. It may be one that a worker had, which ends."""
         self.channels.add(channel)
+        if self.draining:
+            channel.expect_soon()
         self._sweeper.watch(channel)
 
     def forget(self, channel: CacheChannel) -> None:
