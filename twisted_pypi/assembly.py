@@ -58,6 +58,7 @@ from twisted_pypi.storage.layout import READINGS
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
 from twisted_pypi.web.event_log import EventLog
+from twisted_pypi.web.logins import THREADS, Logins
 from twisted_pypi.web.metrics import Metrics
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
 from twisted_pypi.web.site import CacheSite
@@ -83,7 +84,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     """All parts, wired. Opens nothing and starts nothing. Raises `ConfigError` for options that can't be used."""
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
-    looking = pool(1, "directories")
+    looking, checking = pool(1, "directories"), pool(THREADS, "logins")
     wall = WallClock(reactor)
     metrics, access_log = Metrics(), _access_log(wall, settings)
     log = EventLog(log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
@@ -109,7 +110,10 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     status = Figures(store, metrics, reactor.seconds(), reactor).now
     served = DirectoryFiles(files, directories, disk)
     settled = files.transfers.settled
-    front = _Front(wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, status, settled)
+    logins = Logins(checking, reactor)
+    front = _Front(
+        wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, status, settled, logins
+    )
     site = front.site(reactor, settings, mount)
     return Parts(
         site,
@@ -119,7 +123,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
         upstream,
         mirrored,
         store,
-        (disk, catalogue, parsing, looking),
+        (disk, catalogue, parsing, looking, checking),
         access_log,
         knowledge,
         log,
@@ -144,6 +148,7 @@ class _Front:
     metrics: Metrics
     status: Callable[[], Mapping[str, object]]
     settled: Callable[[str], Awaitable[None]]
+    logins: Logins
 
     def __call__(self, settings: Settings, mount: IndexMount) -> Services:
         """What the site needs to serve under these settings."""
@@ -165,6 +170,7 @@ class _Front:
             trusted_proxy=settings.trusted_proxy,
             admin_token=settings.admin_token or "",
             identity=IDENTITY,
+            logins=self.logins if settings.accounts is not None else None,
         )
 
     def site(self, reactor: Any, settings: Settings, mount: IndexMount) -> CacheSite:

@@ -62,10 +62,10 @@ class Vault:
                 raise ConfigError(table.label_of(key), f"the variable {text} is not set")
             return secret
         if key.endswith("-file"):
-            return read_named(table.label_of(key), self._places(text), self.reader).text.strip()
+            return read_named(table.label_of(key), self.places(text), self.reader).text.strip()
         return text
 
-    def _places(self, name: str) -> list[str]:
+    def places(self, name: str) -> list[str]:
         """Where a secret's file may be; systemd's credentials come before what lies beside the TOML file."""
         name = os.path.expanduser(name)
         systemd = self.environ.get("CREDENTIALS_DIRECTORY", "")

@@ -175,7 +175,7 @@ class Crowded(Event):
 
 @frozen
 class Served(Event):
-    """One request was answered, or its client left (`complete` is False)."""
+    """One request was answered, or its client left (`complete` is False). `user`: who logged in, "" for nobody."""
 
     client: str
     method: str
@@ -190,6 +190,7 @@ class Served(Event):
     agent: str
     protocol: str
     complete: bool = True
+    user: str = ""
 
 
 @frozen

@@ -3,7 +3,8 @@
     192.0.2.7 [1994-11-06T08:49:37Z] "GET /simple/six/ HTTP/1.1" cache.example 200 1834 HIT - 0.000 "pip/25.0"
 
 that is: client, time, request, host, status, body bytes, cache state, seconds waited for upstream, seconds in all,
-agent. A log that can't be written never ends the service: lines are dropped, and that is reported once.
+agent; and after that, of one who logged in (`--htpasswd`), the user. A log that can't be written never ends the
+service: lines are dropped, and that is reported once.
 """
 
 from __future__ import annotations
@@ -34,8 +35,12 @@ def access_line(event: Served, now: float) -> str:
         f"{_word(event.client)} [{iso_date(now)}] "
         f'"{_field(event.method)} {_field(event.target) or "-"} {_field(event.protocol)}" '
         f"{_word(event.host)} {event.status} {event.size} {state}{'' if event.complete else '/ABORTED'} "
-        f'{upstream} {event.seconds:.3f} "{_field(event.agent)}"\n'
+        f'{upstream} {event.seconds:.3f} "{_field(event.agent)}"{_user(event.user)}\n'
     )
+
+
+def _user(name: str) -> str:
+    return f" {_word(name)}" if name else ""
 
 
 def _field(text: str) -> str:

@@ -104,7 +104,7 @@ Keep = Callable[[bytes, Ask, Reply, Served], None]
 class Exchange:
     """One request under way, from `began` (seconds since the epoch) to its one answer.
 
-    `keep` is told of replies that the same bytes would get again.
+    `keep` is told of replies that the same bytes would get again. `user_of` says who was let in.
     """
 
     request: CacheRequest
@@ -113,6 +113,7 @@ class Exchange:
     clock: IReactorTime
     observer: Observer
     keep: Keep
+    user_of: Callable[[Ask], str] = lambda ask: ""
 
     def wait(self, answer: Coroutine[Deferred[Any], Any, Reply]) -> None:
         """Answer later. A client that leaves meanwhile cancels the coroutine."""
@@ -188,6 +189,7 @@ class Exchange:
             agent=ask.header("user-agent"),
             protocol=ask.protocol,
             complete=complete,
+            user=self.user_of(ask),
         )
         self.observer(served)
         return served
