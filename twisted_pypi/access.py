@@ -87,14 +87,14 @@ def read_certificate(files: Files) -> ServerCertificate | None:
 def access_warnings(settings: Settings, files: Files, now: datetime) -> Iterator[str]:
     """What works, but is hardly meant so."""
     for option in ("htpasswd", "tls-key" if files.found["tls-key"] else "tls-certificate"):
-        if settings.tls is None and option != "htpasswd":
+        if settings.tls_certificate is None and option != "htpasswd":
             continue
         file = files.read(option)
         if file is not None and file.mode & _OTHERS:
             yield f"{files.label(option)}: anybody on this machine can read {_path(files, option)}"
-    if settings.tls is not None and (problem := settings.tls.warning(now)):
+    if settings.tls_certificate is not None and (problem := settings.tls_certificate.warning(now)):
         yield f"{files.label('tls-certificate')}: the certificate in {_path(files, 'tls-certificate')} {problem}"
-    if settings.accounts is not None and _sends_passwords_in_the_clear(settings):
+    if settings.htpasswd is not None and _sends_passwords_in_the_clear(settings):
         yield (
             f"{files.label('htpasswd')}: passwords come over plain HTTP, readable for the network: "
             "give --tls-certificate, or --trusted-proxy for a proxy that has TLS"
@@ -115,7 +115,7 @@ def _sends_passwords_in_the_clear(settings: Settings) -> bool:
         return False
     if settings.listen:
         return any(is_open(description) and not is_secure(description, settings) for description in settings.listen)
-    return settings.tls is None and not _is_loopback(settings.interface)
+    return settings.tls_certificate is None and not _is_loopback(settings.interface)
 
 
 def is_secure(description: str, settings: Settings) -> bool:
@@ -125,7 +125,7 @@ def is_secure(description: str, settings: Settings) -> bool:
 
 def is_wrapped(description: str, settings: Settings) -> bool:
     """Whether it does as `--tls-certificate` says."""
-    return settings.tls is not None and description.partition(":")[0] in TLS_KINDS
+    return settings.tls_certificate is not None and description.partition(":")[0] in TLS_KINDS
 
 
 def is_open(description: str) -> bool:

@@ -170,7 +170,7 @@ class _Front:
             trusted_proxy=settings.trusted_proxy,
             admin_token=settings.admin_token or "",
             identity=IDENTITY,
-            logins=self.logins if settings.accounts is not None else None,
+            logins=self.logins if settings.htpasswd is not None else None,
         )
 
     def site(self, reactor: Any, settings: Settings, mount: IndexMount) -> CacheSite:

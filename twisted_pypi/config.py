@@ -101,7 +101,7 @@ def load(
     asks = any(index.proxy is None and not index.path for index in values["indexes"])
     values["proxies"] = proxies_of(environ) if asks else NO_PROXIES
     files = Files(vault, root.table, found)
-    values["accounts"], values["tls"] = read_accounts(files), read_certificate(files)
+    values["htpasswd"], values["tls_certificate"] = read_accounts(files), read_certificate(files)
     settings = Settings(**{name: values[name] for name in fields_dict(Settings)})
     warnings = (*root.warnings, *netrc_warnings, *own_warnings, *access_warnings(settings, files, utc_now()))
     return Loaded(settings, warnings, found)

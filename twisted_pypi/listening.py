@@ -38,8 +38,8 @@ class Listeners:
     _tls: ServerTls | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        if self.settings.tls is not None:
-            self._tls = ServerTls(self.settings.tls, self.reactor)
+        if self.settings.tls_certificate is not None:
+            self._tls = ServerTls(self.settings.tls_certificate, self.reactor)
 
     def pace(self, accepted: Callable[[], int]) -> None:
         """Have a port that can't accept rest for a moment. `accepted` tells how many connections were, so far.
@@ -89,19 +89,22 @@ class Listeners:
         """The factory of connections to a port of ours, which in turn serves `factory`: with TLS if that is set."""
         if self._tls is None:
             return factory
-        made: IProtocolFactory = TLSMemoryBIOFactory(self._tls, False, factory)
+        made = TLSMemoryBIOFactory(self._tls, False, factory, self.reactor)
+        made.noisy = False
         return made
 
     def use(self, settings: Settings) -> None:
         """Other settings are in force. What is bound stays as it is; new connections see the certificate."""
         self.settings = settings
-        if self._tls is not None and settings.tls is not None:
-            self._tls.use(settings.tls)
+        if self._tls is not None and settings.tls_certificate is not None:
+            self._tls.use(settings.tls_certificate)
 
     def addresses(self) -> list[str]:
         """What is listened on, for people: index URLs for TCP, else as Twisted describes it."""
         settings = self.settings
-        secure = [is_secure(description, settings) for description in settings.listen] or [settings.tls is not None]
+        secure = [is_secure(description, settings) for description in settings.listen] or [
+            settings.tls_certificate is not None
+        ]
         return [
             describe(port.getHost(), self.settings, "https" if tls else "http")
             for port, tls in zip(self.ports, secure, strict=True)

@@ -142,7 +142,7 @@ def check_shareable(description: str, workers: int) -> None:
 
 def check_tls(settings: Settings) -> None:
     """TLS needs something to hold for, and a process that keeps its connections."""
-    if settings.tls is None:
+    if settings.tls_certificate is None:
         return
     if settings.workers > 1:
         raise ConfigError("--workers", "more than one can't share --tls-certificate: TLS ends at a proxy before them")

@@ -29,7 +29,7 @@ Reread = Callable[[], Loaded]
 
 RELOADED = frozenset(
     {
-        "accounts",
+        "htpasswd",
         "admin_token",
         "allow",
         "base_url",
@@ -53,7 +53,7 @@ RELOADED = frozenset(
         "proxies",
         "read_timeout",
         "stale_wait",
-        "tls",
+        "tls_certificate",
         "trusted_proxy",
     }
 )
@@ -90,7 +90,9 @@ class Reloader:
         self._tell(loaded, [name for name in wanted if name not in fixed], list(fixed))
 
     def _is_fixed(self, name: str, new: Settings) -> bool:
-        return name not in RELOADED or (name == "tls" and None in (self.settings.tls, new.tls))
+        return name not in RELOADED or (
+            name == "tls_certificate" and None in (self.settings.tls_certificate, new.tls_certificate)
+        )
 
     def _tell(self, loaded: Loaded, taken: list[str], kept: list[str]) -> None:
         """What became of it, by name: values may be secret."""

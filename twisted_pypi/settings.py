@@ -86,8 +86,8 @@ class Settings:
     not end with a slash. `min_free` None is
     the rule (1G, or 5 % of the file system if that is less); `max_file_size` and `max_stale` None: no limit. `allow`
     empty: any client. `max_connections` None: what the limit of open files allows; `max_client_connections` 0: no
-    limit. `access_log` is a path, "-" for stdout, None for off. `proxies` are the environment's. `accounts` are what
-    `--htpasswd` holds, None: anybody is served. `tls` is the certificate of what is listened on, None: plain HTTP.
+    limit. `access_log` is a path, "-" for stdout, None for off. `proxies` are the environment's. `htpasswd` is what
+    that file holds, None: anybody is served. `tls_certificate`, with its key, is shown to clients, None: plain HTTP.
     """
 
     interface: str
@@ -122,8 +122,8 @@ class Settings:
     log_level: str
     proxies: ProxyRules = NO_PROXIES
     workers: int = 1
-    accounts: Accounts | None = None
-    tls: ServerCertificate | None = None
+    htpasswd: Accounts | None = None
+    tls_certificate: ServerCertificate | None = None
 
 
 @frozen
