@@ -72,6 +72,7 @@ from twisted_pypi.web.access_lines import LINE_FORMS, UNDATED
 from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.admission import Admission
 from twisted_pypi.web.event_log import EventLog
+from twisted_pypi.web.logins import THREADS, Logins
 from twisted_pypi.web.memo import Memo
 from twisted_pypi.web.metrics import Metrics
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
@@ -99,6 +100,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     pool = partial(ThreadWorkers, reactor)
     disk, catalogue, parsing = pool(4, "disk"), pool(1, "catalogue"), pool(2, "parsing")
     looking, listing = pool(1, "directories"), pool(1, "listing")
+    checking = pool(THREADS, "logins")
     wall = WallClock(reactor)
     metrics, access_log = Metrics(origins(settings)), _access_log(wall, settings)
     log = EventLog(log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
@@ -138,12 +140,12 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     )
     served = DirectoryFiles(files, directories, disk)
     settled = files.transfers.settled
-    listed = DiskListing(settings.cache_dir, listing)
+    listed, logins = DiskListing(settings.cache_dir, listing), Logins(checking, reactor)
     front = _Front(
-        wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, report, settled, listed
+        wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, report, settled, listed, logins
     )
     site = front.site(reactor, settings, mount)
-    pools = (disk, catalogue, parsing, looking, listing)
+    pools = (disk, catalogue, parsing, looking, listing, checking)
 
     def answers() -> tuple[int, int]:
         return site.memo.held if isinstance(site.memo, Memo) else (0, 0)
@@ -185,6 +187,7 @@ class _Front:
     report: Report
     settled: Callable[[str], Awaitable[None]]
     listing: Listing
+    logins: Logins
 
     def __call__(self, settings: Settings, mount: IndexMount) -> Services:
         """What the site needs to serve under these settings."""
@@ -213,6 +216,7 @@ class _Front:
             identity=IDENTITY,
             offline=settings.offline,
             mount_names=frozenset(mount.name for mount in named),
+            logins=self.logins if settings.htpasswd is not None else None,
         )
 
     def _purger(self, mounts: tuple[Mount, ...]) -> CachePurger:

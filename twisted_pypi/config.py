@@ -17,12 +17,14 @@ import platformdirs
 from attrs import field, fields_dict, frozen
 
 from twisted_pypi import units
+from twisted_pypi.access import Files, access_warnings, read_accounts, read_certificate
 from twisted_pypi.credentials import ReadNetrc, Vault, load_netrc, names_credentials, read_netrc, refuse_second
 from twisted_pypi.environment import proxies_of
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.fetching.proxies import NO_PROXIES
 from twisted_pypi.indexes import IndexMaker, index_tables
 from twisted_pypi.options import CREDENTIAL_KEYS, FILE_OPTIONS, INDEX_KEYS, OPTIONS, SECRET_KEYS, Option
+from twisted_pypi.server_tls import utc_now
 from twisted_pypi.settings import Credential, Index, Loaded, Settings
 from twisted_pypi.sources import (
     FileText,
@@ -100,8 +102,12 @@ def load(
     values["indexes"] = _indexes(maker, root, values, credential)
     asks = any(index.proxy is None and not index.path for index in values["indexes"])
     values["proxies"] = proxies_of(environ) if asks else NO_PROXIES
+    files = Files(vault, root.table, found)
+    values["htpasswd"], values["tls_certificate"] = read_accounts(files), read_certificate(files)
     settings = Settings(**{name: values[name] for name in fields_dict(Settings)})
-    return Loaded(settings, root.warnings + netrc_warnings + own_warnings + token_warnings, found)
+    warnings = (*root.warnings, *netrc_warnings, *own_warnings, *token_warnings)
+    warnings = (*warnings, *access_warnings(settings, files, utc_now()))
+    return Loaded(settings, warnings, found)
 
 
 def load_cache_dir(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> str:

@@ -67,9 +67,9 @@ class Vault:
 
     def file(self, label: str, name: str) -> str:
         """What the file of that name says, for the option `label`. Raises `ConfigError`."""
-        return read_named(label, self._places(name), self.reader).text.strip()
+        return read_named(label, self.places(name), self.reader).text.strip()
 
-    def _places(self, name: str) -> list[str]:
+    def places(self, name: str) -> list[str]:
         """Where a secret's file may be; systemd's credentials come before what lies beside the TOML file."""
         name = os.path.expanduser(name)
         systemd = self.environ.get("CREDENTIALS_DIRECTORY", "")

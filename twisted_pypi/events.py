@@ -199,6 +199,7 @@ class Served(Event):
     """One request was answered, or its client left (`complete` is False).
 
     `mount` names what was asked: "/" is all indexes together. `collapsed`: it shared a fetch that another had begun.
+    `user`: who logged in, "" for nobody.
     """
 
     client: str
@@ -216,6 +217,7 @@ class Served(Event):
     complete: bool = True
     mount: str = "/"
     collapsed: bool = False
+    user: str = ""
 
 
 @frozen

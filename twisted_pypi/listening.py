@@ -14,9 +14,12 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
+from twisted_pypi.access import is_secure, is_wrapped
 from twisted_pypi.errors import ConfigError
+from twisted_pypi.server_tls import ServerTls
 from twisted_pypi.settings import Settings
 from twisted_pypi.web import transport
 
@@ -33,6 +36,11 @@ class Listeners:
     reactor: Any
     settings: Settings
     ports: list[Any] = field(factory=list, init=False)
+    _tls: ServerTls | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.settings.tls_certificate is not None:
+            self._tls = ServerTls(self.settings.tls_certificate, self.reactor)
 
     def pace(self, accepted: Callable[[], int]) -> None:
         """Have a port that can't accept rest for a moment. `accepted` tells how many connections were, so far.
@@ -64,10 +72,12 @@ class Listeners:
         """Bind all of them. Raises `ConfigError` that names the option; what was bound is released by `close`."""
         if self.settings.listen:
             for description in self.settings.listen:
-                self._add(self._from_endpoint(description, factory), factory)
+                within = self._within_tls(factory) if is_wrapped(description, self.settings) else factory
+                self._add(self._from_endpoint(description, within), factory)
             return
         try:
-            port = self.reactor.listenTCP(self.settings.port, factory, BACKLOG, self.settings.interface)
+            within = self._within_tls(factory)
+            port = self.reactor.listenTCP(self.settings.port, within, BACKLOG, self.settings.interface)
         except CannotListenError as error:
             raise ConfigError("--port", str(error.socketError)) from None
         self._add(port, factory)
@@ -76,13 +86,26 @@ class Listeners:
         """Listen on a socket that another process bound."""
         self._add(self.reactor.adoptStreamPort(descriptor, family, factory), factory)
 
+    def _within_tls(self, factory: IProtocolFactory) -> IProtocolFactory:
+        """The factory of connections to a port of ours, which in turn serves `factory`: with TLS if that is set."""
+        if self._tls is None:
+            return factory
+        made = TLSMemoryBIOFactory(self._tls, False, factory, self.reactor)
+        made.noisy = False
+        return made
+
     def use(self, settings: Settings) -> None:
-        """Other settings are in force. What is bound stays as it is."""
+        """Other settings are in force. What is bound stays as it is; new connections see the certificate."""
+        self.settings = settings
+        if self._tls is not None and settings.tls_certificate is not None:
+            self._tls.use(settings.tls_certificate)
 
     def addresses(self) -> list[str]:
         """What is listened on, for people: index URLs for TCP, else as Twisted describes it."""
-        # Of what endpoints there are, "ssl:" alone tells that it is TLS.
-        secure = [description.startswith("ssl:") for description in self.settings.listen] or [False]
+        settings = self.settings
+        secure = [is_secure(description, settings) for description in settings.listen] or [
+            settings.tls_certificate is not None
+        ]
         return [
             describe(port.getHost(), self.settings, "https" if tls else "http")
             for port, tls in zip(self.ports, secure, strict=True)

@@ -62,6 +62,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             repeatable=True,
             help="Twisted server endpoint instead of port and interface, as in ssl:443:... unix:... systemd:...",
         ),
+        Option("tls-certificate", "FILE", units.words, absent="plain HTTP", help="PEM file: serve HTTPS, with this"),
+        Option("tls-key", "FILE", units.words, absent="in --tls-certificate", help="PEM file of its private key"),
         Option("prefix", "PATH", units.prefix, "/", help="serve everything below this path"),
         Option(
             "base-url",
@@ -143,6 +145,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             repeatable=True,
             help="whose X-Forwarded-For, -Proto and -Host are believed",
         ),
+        Option("htpasswd", "FILE", units.words, absent="anybody", help="users served, with bcrypt; others get 401"),
         Option(
             "max-connections",
             "N",

@@ -76,6 +76,8 @@ class Parts:
 
 def present(site: CacheSite, services: Services, settings: Settings) -> None:
     """Have the site serve these, to whom the settings let in."""
+    if services.logins is not None and settings.htpasswd is not None:
+        services.logins.use(settings.htpasswd)
     resource = ProxyResource(services)
     site.resource, site.crowded = resource, CrowdedResource(services)
     # With debug, each request's decision is a line of the log: none is answered without being decided.

@@ -13,6 +13,7 @@ import ssl
 
 from twisted.internet.endpoints import serverFromString
 
+from twisted_pypi.access import TLS_KINDS, is_wrapped
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.fetching.identity import TlsIdentity
 from twisted_pypi.settings import Index, Settings
@@ -29,6 +30,7 @@ def preflight(settings: Settings, uid: int | None = None, gid: int | None = None
     for description in settings.listen:
         check_endpoint(description)
         check_shareable(description, settings.workers)
+    check_tls(settings)
     if not settings.listen:
         check_port(settings.interface, settings.port)
 
@@ -138,6 +140,17 @@ def check_shareable(description: str, workers: int) -> None:
     """Several processes can't have any kind of endpoint between them."""
     if workers > 1 and description.partition(":")[0] not in _SHAREABLE:
         raise ConfigError("--workers", f"more than one can't share --listen {description}, only tcp: and systemd:")
+
+
+def check_tls(settings: Settings) -> None:
+    """TLS needs something to hold for, and a process that keeps its connections."""
+    if settings.tls_certificate is None:
+        return
+    if settings.workers > 1:
+        raise ConfigError("--workers", "more than one can't share --tls-certificate: TLS ends at a proxy before them")
+    if settings.listen and not any(is_wrapped(description, settings) for description in settings.listen):
+        kinds = ", ".join(f"{kind}:" for kind in TLS_KINDS)
+        raise ConfigError("--tls-certificate", f"none of --listen takes it, only {kinds} do")
 
 
 def _bind_problem(interface: str, port: int) -> tuple[str, int | None]:

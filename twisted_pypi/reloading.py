@@ -29,6 +29,7 @@ Reread = Callable[[], Loaded]
 
 RELOADED = frozenset(
     {
+        "htpasswd",
         "admin_token",
         "allow",
         "base_url",
@@ -52,10 +53,14 @@ RELOADED = frozenset(
         "proxies",
         "read_timeout",
         "stale_wait",
+        "tls_certificate",
         "trusted_proxy",
     }
 )
-"""The attributes of `Settings` that `assembly.Parts.use` brings into force. All others need a restart."""
+"""The attributes of `Settings` that are brought into force, by `assembly.Parts.use` and the listeners.
+
+All others need a restart; so does TLS where there was none, or none where there was.
+"""
 
 
 @define
@@ -72,7 +77,7 @@ class Reloader:
             loaded = self.reread()
             check_upstream(loaded.settings)
             wanted = changed(self.settings, loaded.settings)
-            fixed = {name: getattr(self.settings, name) for name in wanted if name not in RELOADED}
+            fixed = {name: getattr(self.settings, name) for name in wanted if self._is_fixed(name, loaded.settings)}
             settings = evolve(loaded.settings, **fixed)
             self.use(settings)
         except ConfigError as error:
@@ -83,6 +88,11 @@ class Reloader:
             return
         self.settings = settings
         self._tell(loaded, [name for name in wanted if name not in fixed], list(fixed))
+
+    def _is_fixed(self, name: str, new: Settings) -> bool:
+        return name not in RELOADED or (
+            name == "tls_certificate" and None in (self.settings.tls_certificate, new.tls_certificate)
+        )
 
     def _tell(self, loaded: Loaded, taken: list[str], kept: list[str]) -> None:
         """What became of it, by name: values may be secret."""

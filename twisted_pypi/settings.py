@@ -8,6 +8,8 @@ from attrs import field, frozen
 
 from twisted_pypi.fetching.identity import COMMON, TlsIdentity
 from twisted_pypi.fetching.proxies import NO_PROXIES, ProxyRules
+from twisted_pypi.htpasswd import Accounts
+from twisted_pypi.server_tls import ServerCertificate
 from twisted_pypi.sources import Found
 from twisted_pypi.units import Network
 
@@ -84,8 +86,9 @@ class Settings:
     not end with a slash. `min_free` None is
     the rule (1G, or 5 % of the file system if that is less); `max_file_size` and `max_stale` None: no limit. `allow`
     empty: any client. `max_connections` None: what the limit of open files allows; `max_client_connections` 0: no
-    limit. `access_log` is a path, "-" for stdout, None for off; its format "text" or "json". `proxies` are those of the
-    environment.
+    limit. `access_log` is a path, "-" for stdout, None for off; its format "text" or "json". `proxies` are the
+    environment's. `htpasswd` is what that file holds, None: anybody is served. `tls_certificate`, with its key, is
+    shown to clients, None: plain HTTP.
     """
 
     interface: str
@@ -121,6 +124,8 @@ class Settings:
     log_level: str
     proxies: ProxyRules = NO_PROXIES
     workers: int = 1
+    htpasswd: Accounts | None = None
+    tls_certificate: ServerCertificate | None = None
 
 
 @frozen

@@ -22,7 +22,7 @@ from e2e.waiting import DEADLINE, wait_for
 BIN = Path(sys.executable).parent
 TWISTD = str(BIN / "twistd")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-LISTENING = re.compile(r"listening on (http://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)/)")
+LISTENING = re.compile(r"listening on (https?://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)/)")
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
@@ -51,6 +51,7 @@ class Daemon:
     port: int = 0
     prefix: str = ""
     descriptors: tuple[int, ...] = ()
+    scheme: str = "http"
     _log_start: int = 0
 
     def __enter__(self) -> Self:
@@ -83,7 +84,7 @@ class Daemon:
     @property
     def url(self) -> str:
         """The base URL, without trailing slash."""
-        return f"http://{self.address}{self.prefix}"
+        return f"{self.scheme}://{self.address}{self.prefix}"
 
     @property
     def index_url(self) -> str:
@@ -129,7 +130,7 @@ class Daemon:
 
         found = wait_for("the daemon says where it listens", listening)
         assert found is not None
-        self.port = int(found[2])
+        self.port, self.scheme = int(found[2]), found[1].partition(":")[0]
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to this very process."""

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import DNSName
 
+from e2e.tls import issue
 from twisted_pypi.options import FILE_OPTIONS, INDEX_KEYS
 from twisted_pypi.reloading import RELOADED
 from unit.test_config import settings
@@ -14,7 +16,13 @@ from unit.test_config import settings
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
 COMPLETE = next(path for path in EXAMPLES if path.name == "pypicache.toml")
 ENVIRON = {"REGISTRY_TOKEN": "a", "PAIR_USER": "b", "PAIR_PASSWORD": "c"}
-SECRETS = dict.fromkeys(("/etc/internal-password", "/etc/vault-token", "/etc/pair-user"), "secret")
+SERVER = issue("cache.example", DNSName("cache.example"))
+SECRETS = {
+    **dict.fromkeys(("/etc/internal-password", "/etc/vault-token", "/etc/pair-user"), "secret"),
+    "/etc/pypicache/htpasswd": f"ci:$2y$10${'.' * 53}",
+    "/etc/pypicache/chain.pem": SERVER.public().decode(),
+    "/etc/pypicache/key.pem": SERVER.pem().decode(),
+}
 SETTING = re.compile(r"^#(?=\[\[|[a-z-]+ = )", re.MULTILINE)
 
 
@@ -68,6 +76,7 @@ def test_the_document_names_every_key_and_what_can_be_read_anew() -> None:
     assert named >= {key for key in INDEX_KEYS if not key.endswith(("-env", "-file")) or key == "ca-file"}
     rows = [row.split("|")[1:3] for row in reloaded.splitlines() if row.startswith("| ")][1:]
     live, fixed = ({name for row in rows for name in re.findall(r"`([a-z-]+)`", row[side])} for side in (0, 1))
-    by_value = {"index-url", "extra-index-url", "extra-index-ttl", "files-url", "file-host", "admin-token-file"}
-    assert live == {name.replace("_", "-") for name in RELOADED - {"indexes", "proxies"}} | by_value
+    indexes = {"index-url", "extra-index-url", "extra-index-ttl", "files-url", "file-host"}
+    within_others = indexes | {"admin-token-file", "tls-key"}
+    assert live == {name.replace("_", "-") for name in RELOADED - {"indexes", "proxies"}} | within_others
     assert fixed == {option.name for option in FILE_OPTIONS} - live

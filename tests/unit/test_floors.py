@@ -16,7 +16,7 @@ FLOORS = {
     **dict.fromkeys(
         ("model", "records", "answers", "digests", "errors", "events", "interfaces", "urls", "http", "lru"), 0
     ),
-    **dict.fromkeys(("hops", "mirrors"), 0),
+    **dict.fromkeys(("hops", "htpasswd", "mirrors"), 0),
     **dict.fromkeys(("storage", "fetching", "pypi", "workers"), 1),
     **dict.fromkeys(("caching", "directories"), 2),
     "web": 3,
@@ -24,7 +24,8 @@ FLOORS = {
 }
 TOP = 4
 PURE = {"model", "records", "answers", "digests", "errors", "events", "interfaces", "urls", "http", "lru", "pypi"} | {
-    "mirrors"
+    "mirrors",
+    "htpasswd",
 }
 IMPURE_MODULES = {"asyncio", "os", "socket", "sqlite3", "subprocess", "threading", "time", "twisted"}
 KNOWS_PACKAGING = {"packaging", "pypi"}

@@ -96,6 +96,7 @@ class TestJsonLine:
             "seconds": 0.0004,
             "upstream_seconds": None,
             "agent": "pip/25.0",
+            "user": None,
         }
 
     def test_a_broken_miss(self) -> None:
@@ -114,7 +115,7 @@ class TestJsonLine:
         assert line[:-1].isprintable()
         found = json.loads(line)
         assert (found["host"], found["target"], found["agent"]) == (host, target, agent)
-        assert len(found) == 16
+        assert len(found) == 17
 
     @given(st.floats(0, 4e9))
     def test_times_go_forward(self, now: float) -> None:

@@ -12,7 +12,7 @@ from twisted_pypi import units
 from twisted_pypi.config import load
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.options import FILE_OPTIONS, OPTIONS, Option
-from twisted_pypi.preflight import check_log, check_shareable, check_upstream
+from twisted_pypi.preflight import check_log, check_shareable, check_tls, check_upstream
 from twisted_pypi.settings import Credential, Index, Loaded, Remote, Settings
 from twisted_pypi.sources import Found
 from twisted_pypi.urls import origin_of, without_secrets
@@ -69,6 +69,7 @@ def check(settings: Settings) -> None:
         check_log(settings.access_log)
     for description in settings.listen:
         check_shareable(description, settings.workers)
+    check_tls(settings)
     if os.path.lexists(settings.cache_dir) and not os.path.isdir(settings.cache_dir):
         raise ConfigError("--cache-dir", f"{settings.cache_dir} is not a directory")
 

@@ -3,8 +3,8 @@
     192.0.2.7 [1994-11-06T08:49:37Z] "GET /simple/six/ HTTP/1.1" cache.example 200 1834 HIT - 0.000 "pip/25.0"
 
 that is: client, time, request, host, status, body bytes, cache state, seconds waited for upstream, seconds in all,
-agent. The names of the JSON form (`docs/monitoring.md`) stay what they are; new ones may come. Queries, which may hold
-secrets, are in neither.
+agent; and after that, of one who logged in (`--htpasswd`), the user. The names of the JSON form
+(`docs/monitoring.md`) stay what they are; new ones may come. Queries, which may hold secrets, are in neither.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _text(event: Served) -> tuple[str, str]:
         f"{_word(event.client)} ",
         f'"{_field(event.method)} {_field(event.target) or "-"} {_field(event.protocol)}" '
         f"{_word(event.host)} {event.status} {event.size} {state}{'' if event.complete else '/ABORTED'} "
-        f'{upstream} {event.seconds:.3f} "{_field(event.agent)}"\n',
+        f'{upstream} {event.seconds:.3f} "{_field(event.agent)}"{f" {_word(event.user)}" if event.user else ""}\n',
     )
 
 
@@ -74,6 +74,7 @@ def _json(event: Served) -> tuple[str, str]:
         "seconds": round(event.seconds, 6),
         "upstream_seconds": None if event.upstream_seconds is None else round(event.upstream_seconds, 6),
         "agent": event.agent[:_MAX_FIELD],
+        "user": event.user[:_MAX_FIELD] or None,
     }
     return '{"time":"', f'",{json.dumps(values, separators=(",", ":"))[1:]}\n'
 

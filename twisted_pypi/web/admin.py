@@ -44,7 +44,7 @@ class AdminPolicy:
 def is_admin(ask: Ask, policy: AdminPolicy) -> None:
     """Let an administrator pass. Raises `Problem` 401 or 403 for anybody else."""
     if policy.token:
-        if not _has_token(ask, policy.token):
+        if not has_token(ask, policy.token):
             challenge = (("WWW-Authenticate", "Bearer"), ("Cache-Control", "no-store"))
             raise Problem(401, "This needs the admin token", challenge)
     elif not (policy.open_to_loopback and _is_local(ask)):
@@ -60,10 +60,11 @@ def is_known_admin(ask: Ask, policy: AdminPolicy) -> bool:
     return True
 
 
-def _has_token(ask: Ask, token: str) -> bool:
+def has_token(ask: Ask, token: str) -> bool:
+    """Whether the admin token comes along: as Bearer, or beside a Basic login as `X-Admin-Token`. "" is no token."""
     scheme, _, credentials = ask.header("authorization").partition(" ")
     given = credentials.strip() if scheme.lower() == "bearer" else ask.header("x-admin-token")
-    return hmac.compare_digest(given.encode("latin-1"), token.encode())
+    return bool(token) and hmac.compare_digest(given.encode("latin-1"), token.encode())
 
 
 def _is_local(ask: Ask) -> bool:

@@ -1,7 +1,8 @@
 """The one resource: every request comes in here, and leaves as a `Reply`.
 
 The order in which a request is looked at: malformed (400); health checks (for anybody, at the root and below the
-prefix); `--allow` (403); prefix (404); method (405); our own paths (admin); what the mounts know.
+prefix); `--allow` (403); who asks, with `--htpasswd` (401, 429); prefix (404); method (405); our own paths (admin);
+what the mounts know.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
 from twisted_pypi.web.admin import (
     ADMIN_PATH,
     AdminPolicy,
+    has_token,
     is_admin,
     is_known_admin,
     listing_reply,
@@ -31,6 +33,7 @@ from twisted_pypi.web.admin import (
 )
 from twisted_pypi.web.clients import Ask, Networks, check, is_allowed, read_ask
 from twisted_pypi.web.file_replies import file_at_once, file_reply
+from twisted_pypi.web.logins import Logins, private
 from twisted_pypi.web.memo import Memo
 from twisted_pypi.web.page_replies import PageReplies, base_of
 from twisted_pypi.web.problems import Problem
@@ -61,6 +64,7 @@ class Services:
     `prefix` is "" or "/path" without trailing slash; `base_url` is `--base-url` or "". `purger` purges, but for
     `offline`. `status` makes the page for people and `/+status`; `metrics(accept)` is type and text of `/metrics`;
     `inventory` lists what is stored. Requests below one of `mount_names` (first segments of paths) are counted apart.
+    `logins`: only its users are served, and who has the admin token.
     """
 
     mounts: tuple[Mount, ...]
@@ -82,6 +86,7 @@ class Services:
     identity: str = ""
     offline: bool = False
     mount_names: frozenset[str] = frozenset()
+    logins: Logins | None = None
 
 
 class ProxyResource(Resource):
@@ -103,7 +108,9 @@ class ProxyResource(Resource):
         services = self._services
         ask = read_ask(request, services.trusted_proxy)
         clock = services.clock
-        exchange = Exchange(request, ask, clock.seconds(), clock, services.observer, self.memo.keep, self._mount(ask))
+        exchange = Exchange(
+            request, ask, clock.seconds(), clock, services.observer, self.memo.keep, self._mount(ask), self._user_of
+        )
         passed = ask.header(hops.FIELD)
         # One that came in the same bytes as the request before it is begun from within that one's answer.
         if passed or hops.passed():
@@ -127,15 +134,21 @@ class ProxyResource(Resource):
             exchange.fail(error)
             return
         if isinstance(answer, Reply):
-            exchange.send(answer)
+            exchange.send(self._given(answer))
         else:
-            exchange.wait(answer)
+            exchange.wait(answer if self._services.logins is None else self._later(answer))
+
+    def _given(self, reply: Reply) -> Reply:
+        return reply if self._services.logins is None else private(reply)
+
+    async def _later(self, answer: Coroutine[Deferred[Any], Any, Reply]) -> Reply:
+        return self._given(await answer)
 
     def _at_hand(self, ask: Ask) -> Reply | None:
         """The reply, if nothing has to be waited for. Raises `CacheError` kinds."""
         answer = self._answer(ask)
         if isinstance(answer, Reply):
-            return answer
+            return self._given(answer)
         answer.close()
         return None
 
@@ -144,9 +157,29 @@ class ProxyResource(Resource):
         check(ask)
         if (health := self.health(ask)) is not None:
             return health
-        path = below(services.prefix, ask.path)
         if not is_allowed(ask.client, services.allow):
             raise Forbidden("Your address is not allowed to use this cache")
+        if services.logins is not None and not self._is_known(ask, services.logins):
+            return self._after_login(ask, services.logins)
+        return self._admitted(ask)
+
+    def _is_known(self, ask: Ask, logins: Logins) -> bool:
+        """Whether there is nothing to be checked any more. The admin token alone does for everything."""
+        return has_token(ask, self._services.admin_token) or logins.knows(ask.header("authorization"))
+
+    async def _after_login(self, ask: Ask, logins: Logins) -> Reply:
+        await logins.check(ask.header("authorization"), ask.client)
+        answer = self._admitted(ask)
+        return answer if isinstance(answer, Reply) else await answer
+
+    def _user_of(self, ask: Ask) -> str:
+        logins = self._services.logins
+        return "" if logins is None else logins.user_of(ask.header("authorization"))
+
+    def _admitted(self, ask: Ask) -> Answer:
+        """The answer to somebody who may ask."""
+        services = self._services
+        path = below(services.prefix, ask.path)
         if path is None:
             tidy = _SLASHES.sub("/", ask.path)
             if below(services.prefix, tidy):

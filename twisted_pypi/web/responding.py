@@ -104,7 +104,8 @@ Keep = Callable[[bytes, Ask, Reply, Served], None]
 class Exchange:
     """One request under way, from `began` (seconds since the epoch) to its one answer.
 
-    `keep` is told of replies that the same bytes would get again. `mount` is what `Served` says.
+    `keep` is told of replies that the same bytes would get again. `mount` is what `Served` says, `user_of` tells who
+    was let in.
     """
 
     request: CacheRequest
@@ -114,6 +115,7 @@ class Exchange:
     observer: Observer
     keep: Keep
     mount: str = "/"
+    user_of: Callable[[Ask], str] = lambda ask: ""
 
     def wait(self, answer: Coroutine[Deferred[Any], Any, Reply]) -> None:
         """Answer later. A client that leaves meanwhile cancels the coroutine."""
@@ -191,6 +193,7 @@ class Exchange:
             complete=complete,
             mount=self.mount,
             collapsed=provenance is not None and provenance.collapsed,
+            user=self.user_of(ask),
         )
         self.observer(served)
         return served

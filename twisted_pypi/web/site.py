@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime, ISSLTransport
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http import BAD_REQUEST
 from twisted.web.resource import IResource
 from twisted.web.server import Site
+from zope.interface import implementer
 
 from twisted_pypi.http.dates import http_date
 from twisted_pypi.http.request_head import Refused
@@ -111,6 +112,7 @@ class CacheRequest(http.Request):
         self.transport.abortConnection()
 
 
+@implementer(IHandshakeListener)
 class CacheChannel(RepeatingChannel):
     """One connection of a client, whose requests `resource` answers."""
 
@@ -139,12 +141,22 @@ class CacheChannel(RepeatingChannel):
             self.persistent = 0
         else:
             super().loseConnection()  # type: ignore[no-untyped-call]
+            if self.secure:
+                # TLS's own end has been sent. Clients that keep a connection for later don't look for it, and need not
+                # answer it (RFC 8446, 6.1): who waits for that, waits for the whole grace at every restart.
+                cast(Any, self.transport).transport.loseConnection()
 
     def connectionMade(self) -> None:  # noqa: N802
         """Begin: the site takes note of the connection."""
         super().connectionMade()  # type: ignore[no-untyped-call]
         self.seated = self.site.admission.enter(self, self.peer)
         self.site.watch(self)
+        if self.secure:
+            self.setTimeout(REQUEST_TIMEOUT)  # until it is known that it speaks TLS
+
+    def handshakeCompleted(self) -> None:  # noqa: N802
+        """TLS is agreed upon; from now on it idles, or asks. See `IHandshakeListener`."""
+        self._rest()
 
     @property
     def resource(self) -> Any:

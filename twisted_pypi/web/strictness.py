@@ -159,7 +159,7 @@ class StrictChannel(PatientChannel):
         if IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure():
             transport.loseWriteConnection()
         else:
-            self.loseConnection()  # type: ignore[no-untyped-call]
+            super().loseConnection()  # type: ignore[no-untyped-call]
 
     def _report(self, line: RequestLine, refused: Refused, size: int) -> None:
         client = self.peer
