@@ -135,6 +135,7 @@ def connect(protocol: object, reactor: SocketReactor) -> Client:
         far, address = listener.accept()
     near.setblocking(False)
     far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+    far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as twisted.web does; else small bytes wait for an ACK
     transport = CacheTransport(far, protocol, address, None, 0, reactor)
     protocol.makeConnection(transport)
     return Client(reactor, transport, near)

@@ -13,8 +13,9 @@ from attrs import frozen
 from twisted_pypi.mirrors import Mirror
 from twisted_pypi.model import FileLink, PageBody
 from twisted_pypi.pypi.digests import natural
+from twisted_pypi.pypi.json_pieces import load_object
 from twisted_pypi.pypi.links import Linker
-from twisted_pypi.pypi.simple_json import dump, load_object
+from twisted_pypi.pypi.simple_json import dump
 
 PLACEHOLDER = b"http://pypicache.invalid/"
 """Stands for the base URL of the mount, with its final slash."""

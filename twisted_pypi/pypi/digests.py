@@ -14,14 +14,18 @@ _PREFERRED = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
 
 
 def known_hashes(hashes: object) -> dict[str, str]:
-    """The digests that can be checked, algorithm to lower-case hex; {} for anything that is no mapping."""
+    """The digests that can be checked, algorithm to lower-case hex; {} for anything that is no mapping.
+
+    The same object where all are such already: a page has thousands, and they are kept beside each other.
+    """
     if not isinstance(hashes, dict):
         return {}
-    return {
+    known = {
         algorithm: value.lower()
         for algorithm, value in hashes.items()
         if algorithm in _KNOWN and isinstance(value, str) and _HEX.fullmatch(value)
     }
+    return hashes if hashes == known else known
 
 
 def one_hash(hashes: object) -> str:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import BinaryIO
 
 from attrs import frozen
-from packaging.metadata import parse_email
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from twisted_pypi.pypi.metadata import MAX_METADATA, metadata_of_wheel
@@ -59,6 +58,8 @@ def core_metadata(file: BinaryIO, filename: str) -> bytes:
 
 def requires_python(metadata: bytes) -> str:
     """`Requires-Python` (PEP 345) in core metadata, "" if there is none."""
+    from packaging.metadata import parse_email  # here, for it takes 2 MB, and only local directories need it
+
     raw, _ = parse_email(metadata)
     return raw.get("requires_python", "")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from twisted_pypi import urls
 from twisted_pypi.errors import CacheError
@@ -47,26 +47,39 @@ def interpret(packages: str, name: str, body: PageBody, mirrors: tuple[Mirror, .
     """The page of the project `name` (normalised). Files below the URL `packages` ("" for none) are served as such.
     It may come from one of the `mirrors`, whose files are the index's.
 
-    Raises `ValueError` if it is no such page.
+    The body's stream is empty then. Raises `ValueError` if it is no such page.
     """
     if is_json(body):
         body.stream.seek(0)
-        page, base = simple_json.parse(body.stream.read()), body.url
+        ours = _Files(Linker(body.url, packages, mirrors))
+        page = simple_json.parse_files(body.stream.read(), ours.take)
         if normalized(page["name"]) != name:
             raise ValueError(f"it is the page of {page['name'][:80]!r}")
     else:
         page, href = simple_html.parse(body, name)
-        base = urls.resolve(body.url, href) or body.url
-    linker = Linker(base, packages, mirrors)
-    files, announced = [], []
-    # Those of upstream go as ours are made: both at once are most of the memory that a large page takes.
-    theirs = page.pop("files")[::-1]
-    while theirs:
-        entry = _entry(theirs.pop(), linker)
-        if entry is not None:
-            files.append(entry[0])
-            announced.append(entry[1])
-    return ProjectPage(page, files, announced)
+        ours = _Files(Linker(urls.resolve(body.url, href) or body.url, packages, mirrors))
+        ours.take(page.pop("files"))
+    body.stream.seek(0)
+    body.stream.truncate()
+    return ProjectPage(page, ours.files, ours.announced)
+
+
+@define
+class _Files:
+    """Makes our entries of upstream's."""
+
+    linker: Linker
+    files: list[dict[str, Any]] = field(factory=list)
+    announced: list[FileLink] = field(factory=list)
+
+    def take(self, theirs: list[Any]) -> None:
+        """The next ones; the list is empty then: both at once are most of the memory that a large page takes."""
+        theirs.reverse()
+        while theirs:
+            entry = _entry(theirs.pop(), self.linker)
+            if entry is not None:
+                self.files.append(entry[0])
+                self.announced.append(entry[1])
 
 
 def _entry(file: object, linker: Linker) -> tuple[dict[str, Any], FileLink] | None:

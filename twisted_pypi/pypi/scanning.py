@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from attrs import define, field, frozen
-from lxml import etree  # type: ignore[import-untyped]
 
 from twisted_pypi.model import PageBody
 from twisted_pypi.pypi.charsets import utf8_chunks
@@ -142,24 +142,28 @@ class Scanner:
     """Feeds HTML to a `Scan`."""
 
     scan: Scan = field(factory=Scan, init=False)
-    _parser: etree.HTMLParser = field(init=False)
+    _parser: Any = field(init=False)
+    _error: type[Exception] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        from lxml import etree  # type: ignore[import-untyped]  # here: it takes 4 MB, and most indexes answer with JSON
+
         self._parser = etree.HTMLParser(target=self.scan, encoding="utf-8", huge_tree=True)
+        self._error = etree.LxmlError
 
     def feed(self, chunk: bytes) -> None:
         """More of the page, in UTF-8. Raises `ValueError` for what can't be HTML at all."""
         try:
             # libxml2 takes a NUL for the end of some texts.
             self._parser.feed(chunk.replace(b"\0", b""))
-        except etree.LxmlError as error:
+        except self._error as error:
             raise ValueError(f"not HTML: {error}") from error
 
     def close(self) -> None:
         """That was all. Raises `ValueError` likewise."""
         try:
             self._parser.close()
-        except etree.LxmlError as error:
+        except self._error as error:
             raise ValueError(f"not HTML: {error}") from error
 
 

@@ -6,14 +6,14 @@ upstream says. What we don't know passes through.
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
 
 from twisted_pypi.pypi.digests import natural
+from twisted_pypi.pypi.json_pieces import load_pieces
 
 HTML_VERSION = "1.0"
 """The api-version of what was HTML: later ones promise more than HTML says (PEP 700)."""
@@ -24,22 +24,6 @@ _BATCH = 512
 
 MAX_FILES = 100_000
 """Of one project's page. Those that exist have some ten thousand; each costs a kilobyte while the page is read."""
-
-MAX_VALUES = 2_000_000
-"""In one JSON document: a value can take two bytes there, and 72 in memory."""
-
-
-def load_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data`. Raises `ValueError` if it is none, or holds more than `MAX_VALUES`."""
-    if sum(map(data.count, (b",", b"{", b"["))) > MAX_VALUES:
-        raise ValueError(f"more than {MAX_VALUES} values")
-    try:
-        value = orjson.loads(data.removeprefix(codecs.BOM_UTF8))
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
 
 
 def dump(value: object) -> bytes:
@@ -55,14 +39,31 @@ def parse(data: bytes) -> dict[str, Any]:
 
     Raises `ValueError` if it isn't a simple page, or one of a major version that we don't know.
     """
-    page = load_object(data)
+    files: list[Any] = []
+    return {**parse_files(data, files.extend), "files": files}
+
+
+def parse_files(data: bytes, take: Callable[[list[Any]], None]) -> dict[str, Any]:
+    """As `parse`, without "files": `take` is given those in order, some at a time, also before the rest is found wrong.
+
+    They are most of a large page, so whoever makes something of them has them all in memory but once.
+    """
+    count = 0
+
+    def counted(files: list[Any]) -> None:
+        nonlocal count
+        count += len(files)
+        if count > MAX_FILES:
+            raise ValueError(f"more than {MAX_FILES} files")
+        take(files)
+
+    page = load_pieces(data, "files", counted)
     page["meta"] = checked_meta(page.get("meta"))
     if not isinstance(page.get("name"), str):
         raise ValueError('not a simple page: no "name"')
-    if not isinstance(page.get("files"), list):
+    if not isinstance(files := page.pop("files", None), list):
         raise ValueError('not a simple page: no "files"')
-    if len(page["files"]) > MAX_FILES:
-        raise ValueError(f"more than {MAX_FILES} files")
+    counted(files)
     return page
 
 
