@@ -16,14 +16,14 @@ FLOORS = {
     **dict.fromkeys(
         ("model", "records", "answers", "digests", "errors", "events", "interfaces", "urls", "http", "lru"), 0
     ),
-    **dict.fromkeys(("hops", "mirrors"), 0),
-    **dict.fromkeys(("storage", "fetching", "pypi", "workers"), 1),
+    **dict.fromkeys(("hops", "mirrors", "hosted"), 0),
+    **dict.fromkeys(("storage", "fetching", "pypi", "npm", "workers"), 1),
     **dict.fromkeys(("caching", "directories"), 2),
     "web": 3,
 }
 TOP = 4
 PURE = {"model", "records", "answers", "digests", "errors", "events", "interfaces", "urls", "http", "lru", "pypi"} | {
-    "mirrors"
+    *("mirrors", "hosted", "npm"),
 }
 IMPURE_MODULES = {"asyncio", "os", "socket", "sqlite3", "subprocess", "threading", "time", "twisted"}
 KNOWS_PACKAGING = {"packaging", "pypi"}
@@ -60,7 +60,7 @@ def climbs(importer: str, target: str) -> bool:
     if here == there or there in ("", "__version__"):
         return False
     ours, theirs = FLOORS.get(here, TOP), FLOORS.get(there, TOP)
-    sideways = ours == theirs in (1, 2) and not (there == "workers" and here != "pypi")
+    sideways = ours == theirs in (1, 2) and not (there == "workers" and here not in ("pypi", "npm"))
     return theirs > ours or sideways
 
 
@@ -73,7 +73,11 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
             found.append(f"{target} is not below {module}")
         if room in PURE and first in IMPURE_MODULES:
             found.append(f"{target}: {module} is pure")
-        if FLOORS.get(room, TOP) in (1, 2, 3) and room not in ("pypi", "directories") and first in KNOWS_PACKAGING:
+        if (
+            FLOORS.get(room, TOP) in (1, 2, 3)
+            and room not in ("pypi", "npm", "directories")
+            and first in KNOWS_PACKAGING
+        ):
             found.append(f"{target}: {module} must not know Python packaging")
         if first == "twisted" and any(part.startswith("_") for part in target.split(".")):
             found.append(f"{target} is private to Twisted")
@@ -89,6 +93,8 @@ def test_imports_go_down(path: Path) -> None:
     ("module", "source"),
     [
         ("twisted_pypi.storage.disk", "from twisted_pypi.caching import files"),
+        ("twisted_pypi.npm.mount", "from twisted_pypi.pypi import names"),
+        ("twisted_pypi.npm.mount", "import packaging.version"),
         ("twisted_pypi.storage.disk", "def f():\n    import twisted_pypi.web.resource"),
         ("twisted_pypi.fetching.upstream", "from ..storage import disk"),
         ("twisted_pypi.fetching.upstream", "from twisted_pypi.pypi import names"),
