@@ -40,18 +40,17 @@ from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.figures import Figures
 from twisted_pypi.interfaces import Observer, Upstream
+from twisted_pypi.mounts import Mounts, mounts_of
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
 from twisted_pypi.portions import (
     IDENTITY,
     log_level,
     making_metadata,
-    named_mounts,
     page_policy,
     store_limits,
     upstream_settings,
 )
-from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.settings import Settings
 from twisted_pypi.storage.disk import DiskStore
 from twisted_pypi.storage.layout import READINGS
@@ -92,7 +91,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     store = DiskStore(settings.cache_dir, disk, catalogue, wall, observer, store_limits(settings))
     upstream = HttpUpstream(reactor, upstream_settings(settings), observer)
     mirrored = MirroredUpstream(upstream, reactor, places_of(settings))
-    mount = IndexMount(settings.indexes)
+    mounts = mounts_of(settings)
     ledger = Ledger(os.path.join(settings.cache_dir, READINGS))
 
     def watch(index: str, path: str) -> Watch:
@@ -103,14 +102,14 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     reached = DirectoryUpstream(mirrored, directories)
     ground = _Ground(reactor, wall, settings, observer, parsing, store, reached, supplied)
     pages = ground.pages()
-    knowledge = Knowledge(store.facts, pages, mount.permits, mount.at_home, mount.page_of)
+    knowledge = Knowledge(store.facts, pages, mounts.permits, mounts.at_home, mounts.page_of)
     files = ground.files(knowledge)
     readiness = Readiness(stalled=lambda: disk.stalled or catalogue.stalled)
     status = Figures(store, metrics, reactor.seconds(), reactor).now
     served = DirectoryFiles(files, directories, disk)
     settled = files.transfers.settled
     front = _Front(wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, status, settled)
-    site = front.site(reactor, settings, mount)
+    site = front.site(reactor, settings, mounts)
     return Parts(
         site,
         readiness,
@@ -145,18 +144,17 @@ class _Front:
     status: Callable[[], Mapping[str, object]]
     settled: Callable[[str], Awaitable[None]]
 
-    def __call__(self, settings: Settings, mount: IndexMount) -> Services:
+    def __call__(self, settings: Settings, mounts: Mounts) -> Services:
         """What the site needs to serve under these settings."""
-        named = named_mounts(settings.indexes)
         return Services(
-            mounts=(*named, mount),
+            mounts=mounts.serving,
             pages=self.pages,
             files=self.files,
             workers=self.parsing,
             observer=self.observer,
             clock=self.wall,
             readiness=self.readiness,
-            purge=Purger((mount, *named), self.pages, self.knowledge, self.store, self.parsing, self.settled).purge,
+            purge=Purger(mounts.purged, self.pages, self.knowledge, self.store, self.parsing, self.settled).purge,
             status=self.status,
             metrics=self.metrics.render,
             prefix=settings.prefix,
@@ -167,9 +165,9 @@ class _Front:
             identity=IDENTITY,
         )
 
-    def site(self, reactor: Any, settings: Settings, mount: IndexMount) -> CacheSite:
+    def site(self, reactor: Any, settings: Settings, mounts: Mounts) -> CacheSite:
         """The site that serves under these settings until others come into force."""
-        services = self(settings, mount)
+        services = self(settings, mounts)
         admission = Admission(self.observer, reactor)
         self.metrics.watch_connections(lambda: admission.seated + admission.elsewhere)
         site = CacheSite(ProxyResource(services), reactor, self.observer, wall=self.wall, admission=admission)

@@ -73,11 +73,7 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
             found.append(f"{target} is not below {module}")
         if room in PURE and first in IMPURE_MODULES:
             found.append(f"{target}: {module} is pure")
-        if (
-            FLOORS.get(room, TOP) in (1, 2, 3)
-            and room not in ("pypi", "npm", "directories")
-            and first in KNOWS_PACKAGING
-        ):
+        if FLOORS.get(room, TOP) in (1, 2, 3) and room not in ("pypi", "directories") and first in KNOWS_PACKAGING:
             found.append(f"{target}: {module} must not know Python packaging")
         if first == "twisted" and any(part.startswith("_") for part in target.split(".")):
             found.append(f"{target} is private to Twisted")
