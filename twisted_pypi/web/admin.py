@@ -84,7 +84,7 @@ async def purge_reply(purge: Callable[[str, bool], Awaitable[int]], path: str, a
     a path that gives no name.
     """
     name = unquote(path.removeprefix(ADMIN_PATH)).rstrip("/")
-    if not name or "/" in name:
+    if not name or name.count("/") > name.startswith("@"):  # npm has @SCOPE/NAME
         raise BadPath("Say what to purge: /cache/list or /cache/NAME")
     count = await purge(name, ask.parameter("files") in _TRUE)
     if not count and name != PROJECT_LIST:
