@@ -5,11 +5,26 @@ from __future__ import annotations
 from attrs import frozen
 
 from twisted_pypi.interfaces import Mount
-from twisted_pypi.model import PageRoute
+from twisted_pypi.model import Alternatives, PageRoute, Route
 from twisted_pypi.npm.mount import NpmMount
 from twisted_pypi.portions import named_mounts
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
 from twisted_pypi.settings import Settings
+
+
+@frozen
+class Registries:
+    """`interfaces.Mount` for several registries, of which no two know the same path."""
+
+    mounts: tuple[NpmMount, ...]
+
+    def resolve(self, path: str) -> Route | Alternatives:
+        """As the registry does whose path it is; the first says what is none's."""
+        return next((mount for mount in self.mounts if mount.covers(path)), self.mounts[0]).resolve(path)
+
+    def pages_of(self, name: str) -> tuple[PageRoute, ...]:
+        """The pages of a package, of each registry. Raises `Absent` for what is no package name."""
+        return tuple(page for mount in self.mounts for page in mount.pages_of(name))
 
 
 @frozen
@@ -23,12 +38,16 @@ class Mounts:
     @property
     def serving(self) -> tuple[Mount, ...]:
         """In the order in which they are asked; the last one says what a path is that none knows."""
-        return (*self.named, self.index, *self.npm)
+        return (*self.named, self.index, *self._registries)
 
     @property
     def purged(self) -> tuple[Mount, ...]:
         """In the order in which a name is purged."""
-        return (self.index, *self.named, *self.npm)
+        return (self.index, *self.named, *self._registries)
+
+    @property
+    def _registries(self) -> tuple[Registries, ...]:
+        return (Registries(self.npm),) if self.npm else ()
 
     def permits(self, index: str, url: str) -> bool:
         """See `caching.knowledge.Permits`."""

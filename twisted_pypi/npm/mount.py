@@ -69,6 +69,10 @@ class NpmMount:
         """The route of a raw path without query, beginning with "/". Raises `Absent` or `BadPath`."""
         return self._remembered(path)
 
+    def covers(self, path: str) -> bool:
+        """Whether a raw path is at or below the mount."""
+        return f"/{path.lstrip('/')}/".startswith(self.path)
+
     def pages_of(self, name: str) -> tuple[PageRoute, ...]:
         """The pages of a package. Raises `Absent` for what is no package name."""
         package_name(name)
