@@ -42,21 +42,20 @@ from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.figures import sources_of
 from twisted_pypi.instruments import Instruments
-from twisted_pypi.interfaces import Listing, Mount, Observer, Upstream
+from twisted_pypi.interfaces import Listing, Observer, Upstream
 from twisted_pypi.journal import is_journal
+from twisted_pypi.mounts import Mounts, mounts_of
 from twisted_pypi.parts import Parts, present
 from twisted_pypi.places import places_of
 from twisted_pypi.portions import (
     IDENTITY,
     log_level,
     making_metadata,
-    named_mounts,
     origins,
     page_policy,
     store_limits,
     upstream_settings,
 )
-from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.settings import Settings
 from twisted_pypi.status.contents import Contents
 from twisted_pypi.status.health import Health
@@ -112,7 +111,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     store = DiskStore(settings.cache_dir, disk, catalogue, wall, observer, store_limits(settings))
     upstream = HttpUpstream(reactor, upstream_settings(settings), observer)
     mirrored = MirroredUpstream(upstream, reactor, places_of(settings))
-    mount = IndexMount(settings.indexes)
+    mounts = mounts_of(settings)
     ledger = Ledger(os.path.join(settings.cache_dir, READINGS))
 
     def watch(index: str, path: str) -> Watch:
@@ -123,7 +122,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     reached = DirectoryUpstream(mirrored, directories)
     ground = _Ground(reactor, wall, settings, observer, parsing, store, reached, supplied)
     pages = ground.pages()
-    knowledge = Knowledge(store.facts, pages, mount.permits, mount.at_home, mount.page_of)
+    knowledge = Knowledge(store.facts, pages, mounts.permits, mounts.at_home, mounts.page_of)
     files = ground.files(knowledge)
     readiness = Readiness(stalled=lambda: disk.stalled or catalogue.stalled)
     report = Report(
@@ -144,7 +143,7 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     front = _Front(
         wall, observer, pages, served, knowledge, store, parsing, readiness, metrics, report, settled, listed, logins
     )
-    site = front.site(reactor, settings, mount)
+    site = front.site(reactor, settings, mounts)
     pools = (disk, catalogue, parsing, looking, listing, checking)
 
     def answers() -> tuple[int, int]:
@@ -189,15 +188,13 @@ class _Front:
     listing: Listing
     logins: Logins
 
-    def __call__(self, settings: Settings, mount: IndexMount) -> Services:
+    def __call__(self, settings: Settings, mounts: Mounts) -> Services:
         """What the site needs to serve under these settings."""
-        named = named_mounts(settings.indexes)
-        mounts: tuple[Mount, ...] = (mount, *named)
-        inventory = Inventory(self.listing, mounts, self.wall.seconds)
-        self.report.statistics.naming = Naming((*named, mount), settings.prefix)
-        self.store.use_names(partial(name_in, mounts))
+        inventory = Inventory(self.listing, mounts.purged, self.wall.seconds)
+        self.report.statistics.naming = Naming(mounts.serving, settings.prefix)
+        self.store.use_names(partial(name_in, mounts.purged))
         return Services(
-            mounts=(*named, mount),
+            mounts=mounts.serving,
             pages=self.pages,
             files=self.files,
             workers=self.parsing,
@@ -215,22 +212,22 @@ class _Front:
             admin_token=settings.admin_token or "",
             identity=IDENTITY,
             offline=settings.offline,
-            mount_names=frozenset(mount.name for mount in named),
+            mount_names=mounts.names,
             logins=self.logins if settings.htpasswd is not None else None,
         )
 
-    def _purger(self, mounts: tuple[Mount, ...]) -> CachePurger:
+    def _purger(self, mounts: Mounts) -> CachePurger:
         stored = self.store, self.listing
-        return CachePurger(mounts, self.pages, self.knowledge, *stored, self.parsing, self.settled)
+        return CachePurger(mounts.purged, self.pages, self.knowledge, *stored, self.parsing, self.settled)
 
     def _status(self, settings: Settings, inventory: Inventory) -> StatusPages:
         contents = Contents(inventory, self.report.steady, self.wall.seconds)
         shown = Shown(sources_of(settings), settings.offline, bool(settings.admin_token))
         return StatusPages(self.report, shown, contents, self.parsing)
 
-    def site(self, reactor: Any, settings: Settings, mount: IndexMount) -> CacheSite:
+    def site(self, reactor: Any, settings: Settings, mounts: Mounts) -> CacheSite:
         """The site that serves under these settings until others come into force."""
-        services = self(settings, mount)
+        services = self(settings, mounts)
         admission = Admission(self.observer, reactor)
         self.metrics.watch_connections(lambda: admission.seated + admission.elsewhere)
         site = CacheSite(ProxyResource(services), reactor, self.observer, wall=self.wall, admission=admission)

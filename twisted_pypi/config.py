@@ -24,6 +24,7 @@ from twisted_pypi.errors import ConfigError
 from twisted_pypi.fetching.proxies import NO_PROXIES
 from twisted_pypi.indexes import IndexMaker, index_tables
 from twisted_pypi.options import CREDENTIAL_KEYS, FILE_OPTIONS, INDEX_KEYS, OPTIONS, SECRET_KEYS, Option
+from twisted_pypi.registries import npm_tables, registries
 from twisted_pypi.server_tls import utc_now
 from twisted_pypi.settings import Credential, Index, Loaded, Settings
 from twisted_pypi.sources import (
@@ -60,10 +61,11 @@ _BY_NAME = {option.name: option for option in OPTIONS}
 
 @frozen
 class _Root:
-    """The file as a whole: its top-level table and its `[[index]]` tables."""
+    """The file as a whole: its top-level table, its `[[index]]` and its `[[npm]]` tables."""
 
     table: Table = field(factory=Table)
     indexes: tuple[Table, ...] = ()
+    npm: tuple[Table, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -100,7 +102,9 @@ def load(
     values["admin_token"], token_warnings = _admin_token(values["admin_token"], found, vault)
     credential, own_warnings = _own_credential(root.table, found["index-url"], vault)
     values["indexes"] = _indexes(maker, root, values, credential)
-    asks = any(index.proxy is None and not index.path for index in values["indexes"])
+    values["npm"] = registries(maker, root.npm, found["npm-url"], values["indexes"])
+    upstreams = (*values["indexes"], *(registry.upstream for registry in values["npm"]))
+    asks = any(index.proxy is None and not index.path for index in upstreams)
     values["proxies"] = proxies_of(environ) if asks else NO_PROXIES
     files = Files(vault, root.table, found)
     values["htpasswd"], values["tls_certificate"] = read_accounts(files), read_certificate(files)
@@ -144,10 +148,10 @@ def _read_root(given: Mapping[str, object], environ: Mapping[str, str], reader: 
     path = os.path.expanduser(found.texts[-1])
     content = read_named(found.label, [path], reader)
     table = read_table(path, content.text)
-    known = ["index", *(option.name for option in FILE_OPTIONS), *CREDENTIAL_KEYS]
+    known = ["index", "npm", *(option.name for option in FILE_OPTIONS), *CREDENTIAL_KEYS]
     table.refuse_unknown(known, INDEX_KEYS, "an [[index]] table")
-    indexes = index_tables(table)
-    return _Root(table, indexes, _exposed(path, content, (table, *indexes)))
+    indexes, npm = index_tables(table), npm_tables(table)
+    return _Root(table, indexes, npm, _exposed(path, content, (table, *indexes, *npm)))
 
 
 def _exposed(path: str, content: FileText, tables: tuple[Table, ...]) -> tuple[str, ...]:
@@ -160,7 +164,7 @@ def _exposed(path: str, content: FileText, tables: tuple[Table, ...]) -> tuple[s
 def _holds_secret(table: Table) -> bool:
     if any(key in table.keys for key in (*SECRET_KEYS, "admin-token")):
         return True
-    urls = (table.keys.get(key) for key in ("url", "mirrors", "proxy", "index-url", "extra-index-url"))
+    urls = (table.keys.get(key) for key in ("url", "mirrors", "proxy", "index-url", "extra-index-url", "npm-url"))
     return any(re.search(r"://[^/]*@", str(url)) for url in urls)
 
 

@@ -92,6 +92,18 @@ class IndexMaker:
         )
         return self._fresh(index, values["ttl"], values["not_found_ttl"])
 
+    def registry(self, table: Table, values: dict[str, Any]) -> Index:
+        """What an `[[npm]]` table says of its registry. Raises `ConfigError`."""
+        index = evolve(
+            self.plain(values["url"], credential=self.vault.credential(table)),
+            file_hosts=frozenset(),
+            bound=False,
+            absent_status=frozenset(values["absent_status"]) or ABSENT_STATUS,
+            proxy=_proxy(values["proxy"]),
+            tls=self._tls(table, values),
+        )
+        return self._fresh(index, values["ttl"], values["not_found_ttl"])
+
     def _fresh(self, index: Index, ttl: float | None, not_found_ttl: float | None) -> Index:
         ttl = index.ttl if ttl is None else ttl
         not_found_ttl = index.not_found_ttl if not_found_ttl is None else not_found_ttl

@@ -175,6 +175,21 @@ Route = PageRoute | FileRoute | Redirect
 
 
 @frozen
+class Alternatives:
+    """Pages at one path, each another form of the same, asked for and kept on its own: the client's `Accept` chooses.
+
+    Between forms that one page would have, no client waits for what only another one needs.
+    """
+
+    pages: tuple[PageRoute, ...]
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """All their forms, in the order of preference; the last is the default."""
+        return tuple(form for page in self.pages for form in page.forms)
+
+
+@frozen
 class FetchRequest:
     """What to ask of upstream.
 

@@ -98,6 +98,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             help="/packages/PATH here is URL/packages/PATH there",
         ),
         Option("file-host", "HOST[:PORT]", units.host, repeatable=True, help="a further host of files"),
+        Option("npm-url", "URL", units.address, absent="no npm", help="an npm registry, served below /npm/"),
         Option("connect-timeout", "DUR", units.positive_duration, "5s", help="time to connect"),
         Option("read-timeout", "DUR", units.positive_duration, "10s", help="time between two reads"),
         Option("max-fetches", "N", units.whole_number(1, 10_000), "32", help="file transfers at once"),
@@ -197,6 +198,16 @@ INDEX_OPTIONS: tuple[Option, ...] = (
 )
 """The keys of an `[[index]]` table of the file, besides its name and the credentials."""
 
+_SHARED_KEYS = (
+    *("url", "ttl", "not-found-ttl", "absent-status", "proxy"),
+    *("ca-file", "client-certificate", "client-key", "insecure"),
+)
+NPM_OPTIONS: tuple[Option, ...] = (
+    Option("path", "PATH", units.prefix, "/npm/"),
+    *(option for option in INDEX_OPTIONS if option.name in _SHARED_KEYS),
+)
+"""The keys of an `[[npm]]` table of the file, besides the credentials."""
+
 SECRET_KEYS = ("username", "password", "token")
 """Credentials in the file; each also as `KEY-env` (a variable) and `KEY-file`."""
 
@@ -204,3 +215,6 @@ CREDENTIAL_KEYS = tuple(f"{key}{suffix}" for key in SECRET_KEYS for suffix in ("
 
 INDEX_KEYS = ("name", *(option.name for option in INDEX_OPTIONS), *CREDENTIAL_KEYS)
 """All keys of an `[[index]]` table."""
+
+NPM_KEYS = (*(option.name for option in NPM_OPTIONS), *CREDENTIAL_KEYS)
+"""All keys of an `[[npm]]` table."""

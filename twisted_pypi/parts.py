@@ -14,9 +14,9 @@ from twisted_pypi.directories.serving import Directories
 from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.instruments import Instruments
+from twisted_pypi.mounts import Mounts, mounts_of
 from twisted_pypi.places import places_of
 from twisted_pypi.portions import log_level, making_metadata, origins, page_policy, store_limits, upstream_settings
-from twisted_pypi.pypi.mount import IndexMount
 from twisted_pypi.settings import Settings
 from twisted_pypi.status.statistics import Statistics
 from twisted_pypi.storage.disk import DiskStore
@@ -48,7 +48,7 @@ class Parts:
     directories: Directories
     supplied: Supplied
     statistics: Statistics
-    front: Callable[[Settings, IndexMount], Services]
+    front: Callable[[Settings, Mounts], Services]
     metrics: Metrics
     instruments: Instruments
 
@@ -58,15 +58,15 @@ class Parts:
         Store, caching and upstream stay the same objects: what they have under way goes on, and is joined.
         """
         fetching = upstream_settings(settings)
-        mount = IndexMount(settings.indexes)
-        services = self.front(settings, mount)
+        mounts = mounts_of(settings)
+        services = self.front(settings, mounts)
         self.upstream.use(fetching)
         self.mirrored.use(places_of(settings))
         self.store.use(store_limits(settings))
         self.pages.use(page_policy(settings))
         self.files.use(settings.offline, settings.not_found_ttl)
         knowledge = self.knowledge
-        knowledge.permits, knowledge.at_home, knowledge.page_of = mount.permits, mount.at_home, mount.page_of
+        knowledge.permits, knowledge.at_home, knowledge.page_of = mounts.permits, mounts.at_home, mounts.page_of
         self.log.level = log_level(settings)
         self.directories.use(settings.indexes)
         self.metrics.use(origins(settings))

@@ -38,7 +38,7 @@ def upstream_settings(settings: Settings) -> UpstreamSettings:
     """How upstream is asked, and with what rules for each index. Raises `ConfigError` for unusable certificates."""
     tls = {
         identity: TlsPolicy(settings.ca_file, settings.insecure_host, identity)
-        for identity in {COMMON, *(index.tls for index in settings.indexes)}
+        for identity in {COMMON, *(index.tls for index in settings.upstreams)}
     }
     return UpstreamSettings(
         settings.connect_timeout,
@@ -47,7 +47,7 @@ def upstream_settings(settings: Settings) -> UpstreamSettings:
         tls[COMMON],
         {
             rules.name: rules
-            for index in settings.indexes
+            for index in settings.upstreams
             if not index.path
             for rules in rules_of(index, tls, settings.proxies)
         },

@@ -49,6 +49,7 @@ RELOADED = frozenset(
         "memory",
         "min_free",
         "not_found_ttl",
+        "npm",
         "offline",
         "proxies",
         "read_timeout",

@@ -276,12 +276,14 @@ class PypiCache(Service):
 def start_block(settings: Settings, addresses: list[str], entries: int, size: int) -> list[str]:
     """What an administrator wants to see first: version, addresses, upstreams, directory, what was found in it."""
     lines = [f"pypicache {__version__} listening on {address}" for address in addresses]
+    never = " (offline: never contacted)" if settings.offline else ""
     for index in settings.indexes:
         if index.path:
             lines.append(f"directory {index.path} as {index.name}")
             continue
         files = f", files from {index.files_url}" if index.bound else ""
-        lines.append(f"upstream {index.url}{files}{' (offline: never contacted)' if settings.offline else ''}")
+        lines.append(f"upstream {index.url}{files}{never}")
+    lines += [f"npm {registry.upstream.url} below {registry.path}{never}" for registry in settings.npm]
     lines.append(f"cache {settings.cache_dir}: {holdings(settings, entries, size)}")
     return lines
 

@@ -77,6 +77,14 @@ class Index:
     metadata: bool = True
 
 
+@frozen
+class Registry:
+    """An npm registry: `path`, as in "/npm/", is where it is mounted here. Its `upstream` has its URL for a name."""
+
+    path: str
+    upstream: Index
+
+
 @frozen(kw_only=True)
 class Settings:
     """All options.
@@ -124,8 +132,14 @@ class Settings:
     log_level: str
     proxies: ProxyRules = NO_PROXIES
     workers: int = 1
+    npm: tuple[Registry, ...] = ()
     htpasswd: Accounts | None = None
     tls_certificate: ServerCertificate | None = None
+
+    @property
+    def upstreams(self) -> tuple[Index, ...]:
+        """The indexes, and what is behind npm's mounts."""
+        return (*self.indexes, *(registry.upstream for registry in self.npm))
 
 
 @frozen

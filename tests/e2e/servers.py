@@ -159,3 +159,21 @@ def _open(request: urllib.request.Request) -> bytes:
     with DIRECT.open(request, timeout=DEADLINE) as response:
         data: bytes = response.read()
         return data
+
+
+@contextmanager
+def verdaccio(directory: Path) -> Iterator[tuple[str, str]]:
+    """verdaccio, without an upstream of its own, for whoever has logged in; its URL, and a token."""
+    program, port = tool("verdaccio"), free_port()
+    (directory / "config.yaml").write_text(
+        f"storage: {directory}/storage\n"
+        f"auth: {{htpasswd: {{file: {directory}/htpasswd}}}}\n"
+        "uplinks: {}\n"
+        "packages: {'@*/*': {access: $authenticated, publish: $authenticated},"
+        " '**': {access: $authenticated, publish: $authenticated}}\n"
+    )
+    command = (program, "--config", str(directory / "config.yaml"), "--listen", f"127.0.0.1:{port}")
+    with running(directory, f"http://127.0.0.1:{port}/-/ping", *command, PATH=os.environ.get("PATH", os.defpath)):
+        base = f"http://127.0.0.1:{port}/"
+        user = {"name": "me", "password": PASSWORD, "type": "user", "roles": []}
+        yield base, str(_call("PUT", f"{base}-/user/org.couchdb.user:me", user)["token"])

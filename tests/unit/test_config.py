@@ -85,7 +85,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 
 def test_every_setting_has_an_option() -> None:
-    assert {option.attribute for option in FILE_OPTIONS} >= set(fields_dict(Settings)) - {"indexes", "proxies"}
+    assert {option.attribute for option in FILE_OPTIONS} >= set(fields_dict(Settings)) - {"indexes", "npm", "proxies"}
 
 
 SIZES = st.one_of(st.none(), st.integers(0, 1 << 40).map(str))

@@ -16,16 +16,15 @@ FLOORS = {
     **dict.fromkeys(
         ("model", "records", "answers", "digests", "errors", "events", "interfaces", "urls", "http", "lru"), 0
     ),
-    **dict.fromkeys(("hops", "htpasswd", "mirrors"), 0),
-    **dict.fromkeys(("storage", "fetching", "pypi", "workers"), 1),
+    **dict.fromkeys(("hops", "hosted", "htpasswd", "mirrors"), 0),
+    **dict.fromkeys(("storage", "fetching", "pypi", "npm", "workers"), 1),
     **dict.fromkeys(("caching", "directories"), 2),
     "web": 3,
     "status": 3,
 }
 TOP = 4
 PURE = {"model", "records", "answers", "digests", "errors", "events", "interfaces", "urls", "http", "lru", "pypi"} | {
-    "mirrors",
-    "htpasswd",
+    *("mirrors", "hosted", "htpasswd", "npm"),
 }
 IMPURE_MODULES = {"asyncio", "os", "socket", "sqlite3", "subprocess", "threading", "time", "twisted"}
 KNOWS_PACKAGING = {"packaging", "pypi"}
@@ -62,7 +61,7 @@ def climbs(importer: str, target: str) -> bool:
     if here == there or there in ("", "__version__"):
         return False
     ours, theirs = FLOORS.get(here, TOP), FLOORS.get(there, TOP)
-    sideways = ours == theirs in (1, 2) and not (there == "workers" and here != "pypi")
+    sideways = ours == theirs in (1, 2) and not (there == "workers" and here not in ("pypi", "npm"))
     return theirs > ours or sideways
 
 
@@ -91,6 +90,8 @@ def test_imports_go_down(path: Path) -> None:
     ("module", "source"),
     [
         ("twisted_pypi.storage.disk", "from twisted_pypi.caching import files"),
+        ("twisted_pypi.npm.mount", "from twisted_pypi.pypi import names"),
+        ("twisted_pypi.npm.mount", "import packaging.version"),
         ("twisted_pypi.storage.disk", "def f():\n    import twisted_pypi.web.resource"),
         ("twisted_pypi.fetching.upstream", "from ..storage import disk"),
         ("twisted_pypi.fetching.upstream", "from twisted_pypi.pypi import names"),

@@ -249,7 +249,7 @@ def tried(keys: str, folder: Path) -> str:
     path = str(folder / "pypicache.toml")
     loaded = load({"config": path}, files={path: table(keys)})
     try:
-        preflight.check_index(loaded.settings.indexes[0])
+        preflight.check_upstream(loaded.settings)
     except ConfigError as error:
         return str(error)
     return ""

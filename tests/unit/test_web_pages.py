@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import gzip
 
 import pytest
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from twisted_pypi.answers import CacheState, Provenance
 from twisted_pypi.errors import Absent, Unavailable
 from twisted_pypi.events import Served
-from twisted_pypi.model import PageRoute
+from twisted_pypi.model import Alternatives, PageRoute
+from twisted_pypi.web.clients import Ask
+from twisted_pypi.web.finishing import Finished, Finishing
+from twisted_pypi.web.page_replies import PageReplies
 from twisted_pypi.web.sending import PIECE
 from unit.web_doubles import HIT, HTML, JSON, TEMPLATE, Web, parse
 
@@ -215,6 +218,13 @@ def test_a_client_that_leaves_cancels_its_own_waiting() -> None:
     assert (served.status, served.complete) == (499, False)
 
 
+class Inline:
+    """Works at once."""
+
+    async def run(self, function, *args):
+        return function(*args)
+
+
 class TestTemplates:
     """Documents with absolute links."""
 
@@ -230,12 +240,90 @@ class TestTemplates:
         return web.ask(f"{web.prefix if hasattr(web, 'prefix') else ''}/pypi/six/json", *headers, host=host)
 
     def test_links_are_completed_with_the_client_s_address(self) -> None:
-        response = self.ask(self.web(), GZIP)
+        response = self.ask(self.web())
         assert response.body == self.BODY.replace(b"@BASE@/", b"http://cache.example:8080/")
         assert response["cache-control"] == "private, max-age=60"
         assert response["content-length"] == str(len(response.body))
         assert "content-encoding" not in response
-        assert response["etag"].startswith(f'"{hashlib.sha256(response.body).hexdigest()[:32]}-')
+
+    def test_they_are_compressed_after_that(self) -> None:
+        web = self.web()
+        response = self.ask(web, GZIP)
+        assert response["content-encoding"] == "gzip"
+        assert gzip.decompress(response.body) == self.BODY.replace(b"@BASE@/", b"http://cache.example:8080/")
+        assert response["etag"] != self.ask(web)["etag"]
+        assert self.ask(web, GZIP, f"If-None-Match: {response['etag']}").status == 304
+
+    def test_they_are_finished_once_for_each_base_and_coding(self) -> None:
+        web = self.web()
+        bodies = [self.ask(web, GZIP).body, self.ask(web).body, self.ask(web, host="other.example").body]
+        web.pages.bodies = dict.fromkeys(web.pages.bodies, b"asked for again")  # under the same digests
+        again = [self.ask(web, GZIP).body, self.ask(web).body, self.ask(web, host="other.example").body]
+        assert again == bodies
+        assert len(set(bodies)) == 3
+
+    def test_what_a_client_has_is_told_without_finishing_it(self) -> None:
+        web = self.web()
+        tag = self.ask(web)["etag"]
+        fresh = self.web()
+        fresh.pages.body_errors = [RuntimeError("asked for its body")]
+        assert self.ask(fresh, f"If-None-Match: {tag}").status == 304
+        assert fresh.pages.body_errors
+
+    def test_all_who_wait_for_one_share_it(self) -> None:
+        waiting: list[Deferred[bytes]] = []
+
+        class Workers:
+            def run(self, function, *args):
+                waiting.append(Deferred())
+                return waiting[-1]
+
+        finishing = Finishing(Workers())
+        finished = Finished("digest", 1 << 20, b"@", b"http://cache.example/", "gzip")
+
+        async def template() -> bytes:
+            return b"@" * (1 << 20)
+
+        asked = [Deferred.fromCoroutine(finishing.body(finished, template)) for _ in range(3)]
+        asked[0].addErrback(lambda failure: failure.trap(CancelledError))
+        asked[0].cancel()
+        assert len(waiting) == 1
+        waiting[0].callback(b"body")
+        assert [each.result for each in asked[1:]] == [b"body", b"body"]
+        assert finishing.at_hand(finished) == b"body"
+
+    @pytest.mark.parametrize(("base_url", "remembered"), [("https://pypi.example", True), ("", False)])
+    def test_a_reply_is_the_same_for_the_same_head_only_where_the_base_is_given(
+        self, base_url: str, remembered: bool
+    ) -> None:
+        """The scheme is not in the head."""
+        web = self.web(base_url=base_url)
+        web.pages.vouches = True
+        replies = PageReplies(web.pages, Inline(), base_url)
+        ask = Ask("GET", "/x", "/x", "", "HTTP/1.1", "", "", "http", "cache.example", {})
+        route = web.mount.routes["/pypi/six/json"]
+        answer = web.pages.ready(route, ask.asker())
+        assert answer is not None
+        reply = Deferred.fromCoroutine(replies.reply(route, ask, answer, 0.0)).result
+        assert (reply.still is not None) == remembered
+
+
+def test_of_alternatives_the_one_with_the_preferred_form_is_asked_for(web: Web) -> None:
+    """Each is a page of its own."""
+    short = evolve(JSON, content_type="application/short", media_types=("application/short",))
+    full = evolve(JSON, content_type="application/full", media_types=("application/full",))
+    web.mount.routes["/npm/left"] = Alternatives(
+        (PageRoute("short", "left", (), (short,)), PageRoute("full", "left", (), (full,)))
+    )
+    for accept, key in [
+        ("", "full"),
+        ("*/*", "full"),
+        ("application/short; q=1.0, application/full; q=0.8, */*", "short"),
+        ("application/short; q=0.5, application/full", "full"),
+        ("text/html", "full"),
+    ]:
+        response = web.ask("/npm/left", *([f"Accept: {accept}"] if accept else []))
+        assert (response.status, response["content-type"]) == (200, f"application/{key}"), accept
 
     @pytest.mark.parametrize("base_url", ["https://pypi.example/", "https://pypi.example/a/b/"])
     def test_links_hold_base_url_and_prefix_once(self, base_url: str) -> None:

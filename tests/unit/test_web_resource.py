@@ -220,6 +220,7 @@ class TestProblems:
             "title": "Not Found",
             "status": 404,
             "detail": "No such path: /nothing",
+            "error": "No such path: /nothing",
         }
 
     def test_text_for_others(self) -> None:

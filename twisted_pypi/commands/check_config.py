@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         print(f"pypicache: {error}", file=sys.stderr)
         return 1
-    for line in (*option_lines(loaded), *index_lines(loaded)):
+    for line in (*option_lines(loaded), *index_lines(loaded), *npm_lines(loaded)):
         print(line)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -105,6 +105,15 @@ def index_lines(loaded: Loaded) -> Iterator[str]:
         yield f"index {number}{name}: {', '.join(_facts(index, settings))}  # {source}"
 
 
+def npm_lines(loaded: Loaded) -> Iterator[str]:
+    """A line for each npm registry."""
+    settings = loaded.settings
+    for registry in settings.npm:
+        index = registry.upstream
+        facts = (f"ttl {index.ttl:g} s, not-found-ttl {index.not_found_ttl:g} s", *_contacts(index, settings))
+        yield f"npm {registry.path}: {', '.join((index.url, *facts))}"
+
+
 def _source(index: Index, found: Mapping[str, Found | None], last: bool) -> str:
     if index.name != index.url:
         return f"[[index]] {index.name}"
@@ -116,13 +125,13 @@ def _facts(index: Index, settings: Settings) -> Iterator[str]:
     yield f"only {' '.join(index.routes)}" if index.routes else "any name that no other claims"
     yield f"ttl {index.ttl:g} s, not-found-ttl {index.not_found_ttl:g} s"
     if not index.path:
+        yield f"files {'only ' if index.bound else ''}from {index.files_url}"
         yield from _contacts(index, settings)
     if not index.metadata:
         yield "no metadata made"
 
 
 def _contacts(index: Index, settings: Settings) -> Iterator[str]:
-    yield f"files {'only ' if index.bound else ''}from {index.files_url}"
     if index.file_hosts:
         yield f"file-hosts {' '.join(sorted(index.file_hosts))}"
     yield f"absent {' '.join(map(str, sorted(index.absent_status)))}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from twisted_pypi.answers import Asker, ByteSource, FileAnswer, PageAnswer
-from twisted_pypi.model import FileRoute, PageRoute, Route
+from twisted_pypi.model import Alternatives, FileRoute, PageRoute, Route
 from twisted_pypi.records import Representation
 
 
@@ -44,7 +44,7 @@ class Files(Protocol):
 class Mount(Protocol):
     """One ecosystem: what paths mean. Pure."""
 
-    def resolve(self, path: str) -> Route:
+    def resolve(self, path: str) -> Route | Alternatives:
         """The route of a raw (percent-encoded) path below the prefix, beginning with "/".
 
         Raises `Absent`, `BadPath` or `Forbidden`.

@@ -7,11 +7,10 @@ no query (it may be a signature) is ever part of a served path.
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote, urlsplit
 
 from attrs import define, field, frozen
 
-from twisted_pypi import urls
+from twisted_pypi import hosted, urls
 from twisted_pypi.errors import Absent, BadPath
 from twisted_pypi.mirrors import Mirror, canonical
 
@@ -23,7 +22,6 @@ _PLAIN = re.compile(
     r"(https?://[a-z0-9.-]+(?::\d+)?/|/|(?:\.\./)+|)"
     r"((?:[A-Za-z0-9_+!~-][A-Za-z0-9._+!~-]*/)*[A-Za-z0-9_+!~-][A-Za-z0-9._+!~-]*)"
 )
-_HOST_SEGMENT = re.compile(r"(http:)?([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?", re.IGNORECASE)
 
 
 @frozen
@@ -85,15 +83,8 @@ def _served_path(url: str, packages: str) -> str:
     """The path for a URL with a usable path."""
     bare = url.partition("?")[0]
     if packages and bare.startswith(packages):
-        return f"packages/{_quoted(bare[len(packages) :])}"
-    origin = urls.origin_of(url)
-    scheme = "" if origin.scheme == "https" else "http:"
-    return f"files/{scheme}{origin.netloc}{_quoted(urlsplit(bare).path or '/')}"
-
-
-def _quoted(path: str) -> str:
-    """The path as upstream spelled it, save for what no URL may hold."""
-    return quote(path, safe="/%~!$&'()*,;=:@+")
+        return f"packages/{hosted.quoted(bare[len(packages) :])}"
+    return f"files/{hosted.path_of(bare)}"
 
 
 def url_of(path: str, packages: str) -> str:
@@ -106,15 +97,7 @@ def url_of(path: str, packages: str) -> str:
         raise Absent("this path names no file")
     if kind == "packages":
         return packages + rest
-    # pip quotes the paths that it is given anew, and ":" and "[" with them.
-    host, _, below = rest.partition("/")
-    match = _HOST_SEGMENT.fullmatch(unquote(host))
-    if match is None:
-        raise BadPath(f"{host[:80]!a} is not HOST, HOST:PORT or http:HOST[:PORT]")
-    if not below:
-        raise Absent("this path names no file")
-    scheme, name, port = match.groups()
-    return f"{'http' if scheme else 'https'}://{name.lower()}{':' + port if port else ''}/{below}"
+    return hosted.url_of(rest)
 
 
 def key_of_path(path: str, packages: str) -> str:

@@ -6,7 +6,7 @@ from attrs import frozen
 
 from twisted_pypi.errors import CacheError
 from twisted_pypi.interfaces import Mount
-from twisted_pypi.model import FileRoute, PageRoute, Route
+from twisted_pypi.model import Alternatives, FileRoute, PageRoute, Route
 from twisted_pypi.status.usage import Used
 
 
@@ -29,8 +29,10 @@ class Naming:
         return None
 
 
-def _used(route: Route) -> Used | None:
+def _used(route: Route | Alternatives) -> Used | None:
     match route:
+        case Alternatives(pages):
+            return _used(pages[0])
         case PageRoute() if route.name:
             return route.name, frozenset(source.index for source in route.sources)
         case FileRoute() if route.pages is not None:

@@ -100,7 +100,7 @@ async def purge_reply(purger: Purger, observer: Observer, path: str, ask: Ask) -
     a path that gives no name, `Unavailable` when the store can't tell.
     """
     name = unquote(path.removeprefix(ADMIN_PATH)).rstrip("/")
-    if not name or "/" in name:
+    if not name or name.count("/") > name.startswith("@"):  # npm has @SCOPE/NAME
         raise BadPath("Say what to purge: /cache/list, /cache/NAME, or a pattern as in /cache/acme-*")
     wanted = Purge(name, ask.parameter("files") in _TRUE, ask.parameter("index") or None)
     done, complete = Purged(), False

@@ -14,21 +14,21 @@ from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
-from twisted_pypi.answers import ByteSource, CacheState, PageAnswer
+from twisted_pypi.answers import ByteSource, CacheState, PageAnswer, Still
 from twisted_pypi.errors import Unavailable
 from twisted_pypi.http.conditional import none_match
 from twisted_pypi.http.negotiation import choose_encoding, choose_form
 from twisted_pypi.interfaces import Pages, Workers
-from twisted_pypi.model import Form, PageRoute
+from twisted_pypi.model import Alternatives, Form, PageRoute
 from twisted_pypi.records import Representation, StoredPage
+from twisted_pypi.storage.coding import ENCODINGS
 from twisted_pypi.web.clients import Ask
+from twisted_pypi.web.finishing import Finished, Finishing
 from twisted_pypi.web.responding import Reply, Window, header_lines, provenance_lines
-from twisted_pypi.web.sending import read_whole
 
 MAX_AGE = 60
 """Seconds for which a client may keep a page, however long it is fresh here."""
 
-_INLINE = 256 << 10  # larger bodies are finished in a thread
 _MAX_HEADS = 4096
 _VARY = "Accept, Accept-Encoding"
 
@@ -46,6 +46,28 @@ class _Choice:
     def etag(self) -> str:
         """Strong: the bytes' digest, and the type under which they go (two forms may share one body)."""
         return f'"{self.representation.digest[:32]}-{_type_tag(self.form.content_type)}"'
+
+
+@frozen
+class _Completed:
+    """What one client gets of one page with absolute links; `same`: it has that already."""
+
+    choice: _Choice
+    finished: Finished
+    lines: bytes
+    still: Still | None
+    same: bool
+
+    def unchanged(self) -> Reply | None:
+        """The reply that says so, without a body."""
+        provenance = self.choice.answer.provenance
+        return Reply(304, self.lines, kind="page", provenance=provenance, still=self.still) if self.same else None
+
+    def whole(self, body: bytes) -> Reply:
+        """The reply with the finished body."""
+        content = _content_lines(self.choice.form.content_type, self.finished.encoding, len(body))
+        provenance = self.choice.answer.provenance
+        return Reply(200, self.lines + content, body, kind="page", provenance=provenance, still=self.still)
 
 
 @define
@@ -82,12 +104,16 @@ class PageReplies:
     base_url: str = ""
     prefix: str = ""
     _heads: _Heads = field(factory=_Heads, init=False)
+    _finishing: Finishing = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._finishing = Finishing(self.workers)
 
     def at_once(self, route: PageRoute, ask: Ask, answer: PageAnswer, now: float) -> Reply | None:
         """The reply to a fresh page at hand; None when its body must be waited for."""
         choice = _choose(route, ask, answer)
         if choice.form.placeholder:
-            return None
+            return self._finished_at_once(choice, ask)
         lines = self._lines(choice, now)
         condition = ask.header("if-none-match")
         if condition and none_match(condition, choice.etag):
@@ -109,11 +135,11 @@ class PageReplies:
             raise Unavailable("The page is being replaced") from error
 
     async def _reply(self, choice: _Choice, ask: Ask, now: float) -> Reply:
-        if choice.form.placeholder:
-            return await self._finished(choice, ask)
         reply = self.at_once(choice.route, ask, choice.answer, now)
         if reply is not None:
             return reply
+        if choice.form.placeholder:
+            return await self._finished_reply(choice, ask)
         body = await self.pages.body(choice.answer, choice.representation)
         return _whole(choice, self._lines(choice, now), _sendable(choice, body))
 
@@ -123,22 +149,31 @@ class PageReplies:
             return self._heads.lines(choice, int(now))
         return _validator_lines(choice.answer, choice.etag, "public")
 
-    async def _finished(self, choice: _Choice, ask: Ask) -> Reply:
-        """A page whose absolute links are completed for this client. It depends on the host, so it is private."""
-        template = await self.pages.body(choice.answer, choice.representation)
-        if not isinstance(template, bytes):
-            template = read_whole(template, choice.representation.length)
+    def _finished(self, choice: _Choice, ask: Ask) -> _Completed:
+        """What this client gets of a page whose absolute links are completed for it."""
+        template = choice.representation
         base = base_of(self.base_url, self.prefix, ask).encode("ascii", "replace")
-        if len(template) > _INLINE:
-            body, digest = await self.workers.run(_finish, template, choice.form.placeholder, base)
-        else:
-            body, digest = _finish(template, choice.form.placeholder, base)
-        etag = f'"{digest[:32]}-{_type_tag(choice.form.content_type)}"'
+        encoding = choose_encoding(ENCODINGS, ask.header("accept-encoding"))
+        finished = Finished(template.digest, template.length, choice.form.placeholder, base + b"/", encoding)
+        etag = f'"{finished.digest[:32]}-{_type_tag(choice.form.content_type)}"'
+        # It depends on the host, so it is private.
         lines = _validator_lines(choice.answer, etag, "private")
-        if none_match(ask.header("if-none-match"), etag):
-            return Reply(304, lines, kind="page", provenance=choice.answer.provenance)
-        content = header_lines(("Content-Type", choice.form.content_type), ("Content-Length", str(len(body))))
-        return Reply(200, lines + content, body, kind="page", provenance=choice.answer.provenance)
+        # Not every request with the same head has the same scheme.
+        still = choice.answer.still if self.base_url else None
+        return _Completed(choice, finished, lines, still, none_match(ask.header("if-none-match"), etag))
+
+    def _finished_at_once(self, choice: _Choice, ask: Ask) -> Reply | None:
+        completed = self._finished(choice, ask)
+        body = None if completed.same else self._finishing.at_hand(completed.finished)
+        return completed.unchanged() if body is None else completed.whole(body)
+
+    async def _finished_reply(self, choice: _Choice, ask: Ask) -> Reply:
+        completed = self._finished(choice, ask)
+
+        async def template() -> bytes | ByteSource:
+            return await self.pages.body(choice.answer, choice.representation)
+
+        return completed.unchanged() or completed.whole(await self._finishing.body(completed.finished, template))
 
 
 def base_of(base_url: str, prefix: str, ask: Ask) -> str:
@@ -148,6 +183,12 @@ def base_of(base_url: str, prefix: str, ask: Ask) -> str:
     """
     base = base_url.rstrip("/") or f"{ask.scheme}://{ask.host}"
     return base if prefix and urlsplit(base).path.endswith(prefix) else f"{base}{prefix}"
+
+
+def preferred(alternatives: Alternatives, ask: Ask) -> PageRoute:
+    """The page that has the form which this client prefers."""
+    form = choose_form(alternatives.forms, ask.header("accept"), ask.parameter("format"))
+    return next(page for page in alternatives.pages if form in page.forms)
 
 
 def _choose(route: PageRoute, ask: Ask, answer: PageAnswer) -> _Choice:
@@ -192,8 +233,3 @@ def _content_lines(content_type: str, encoding: str, length: int) -> bytes:
 @lru_cache(maxsize=64)
 def _type_tag(content_type: str) -> str:
     return hashlib.sha256(content_type.encode()).hexdigest()[:6]
-
-
-def _finish(template: bytes, placeholder: bytes, base: bytes) -> tuple[bytes, str]:
-    body = template.replace(placeholder, base + b"/")
-    return body, hashlib.sha256(body).hexdigest()

@@ -104,4 +104,5 @@ def problem_body(problem: Problem, accept: str) -> tuple[str, bytes]:
         return "text/plain; charset=utf-8", f"{problem.reason}\n".encode("utf-8", "replace")
     title = HTTPStatus(problem.status).phrase
     document = {"type": "about:blank", "title": title, "status": problem.status, "detail": problem.reason}
+    document["error"] = problem.reason  # npm shows this one (an extension member: RFC 9457, 3.2)
     return "application/problem+json", json.dumps(document).encode("ascii")

@@ -21,7 +21,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted_pypi import hops
 from twisted_pypi.errors import Absent, Forbidden
 from twisted_pypi.interfaces import Files, Inventory, Mount, Observer, Pages, Purger, Workers
-from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
+from twisted_pypi.model import Alternatives, FileRoute, PageRoute, Redirect, Route
 from twisted_pypi.web.admin import (
     ADMIN_PATH,
     AdminPolicy,
@@ -35,7 +35,7 @@ from twisted_pypi.web.clients import Ask, Networks, check, is_allowed, read_ask
 from twisted_pypi.web.file_replies import file_at_once, file_reply
 from twisted_pypi.web.logins import Logins, private
 from twisted_pypi.web.memo import Memo
-from twisted_pypi.web.page_replies import PageReplies, base_of
+from twisted_pypi.web.page_replies import PageReplies, base_of, preferred
 from twisted_pypi.web.problems import Problem
 from twisted_pypi.web.responding import Exchange, Reply, simple_reply
 from twisted_pypi.web.site import CacheRequest
@@ -243,7 +243,7 @@ class ProxyResource(Resource):
         if isinstance(route, FileRoute):
             files = self._services.files
             return file_at_once(files, route, ask) or file_reply(files, route, ask)
-        return self._page(ask, route)
+        return self._page(ask, preferred(route, ask) if isinstance(route, Alternatives) else route)
 
     def _page(self, ask: Ask, route: PageRoute) -> Answer:
         now = self._services.clock.seconds()
@@ -259,7 +259,7 @@ def below(prefix: str, path: str) -> str | None:
     return path[len(prefix) :] if path.startswith(f"{prefix}/") else None
 
 
-def resolve(mounts: Iterable[Mount], path: str) -> Route:
+def resolve(mounts: Iterable[Mount], path: str) -> Route | Alternatives:
     """The route of the first mount that knows the path. Raises what the last one raises."""
     error: Absent | None = None
     for mount in mounts:

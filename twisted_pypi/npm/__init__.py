@@ -1,0 +1,1 @@
+"""The npm registry as a mount: packuments and tarballs. Pure; imports floor 0 only."""

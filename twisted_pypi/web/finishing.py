@@ -1,0 +1,82 @@
+"""Documents whose absolute links are completed for the base URL that a client uses.
+
+They are never stored so; what was made is kept in memory while there is room. Its bytes follow from the stored
+template, the base URL and the coding, and so does its name: it is never wrong, and known before it is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
+
+from attrs import define, field, frozen
+
+from twisted_pypi.answers import ByteSource
+from twisted_pypi.fetching.singleflight import Singleflight
+from twisted_pypi.interfaces import Workers
+from twisted_pypi.lru import Lru
+from twisted_pypi.storage.coding import encoded
+from twisted_pypi.web.sending import read_whole
+
+LIMIT = 16 << 20
+"""Bytes of finished documents that are kept."""
+
+_INLINE = 16 << 10  # what is larger is finished in a thread
+
+
+@frozen
+class Finished:
+    """One document as one client gets it: `template` is the digest of the stored body, of `length` bytes.
+
+    `placeholder` there becomes `base`, with its final slash.
+    """
+
+    template: str
+    length: int
+    placeholder: bytes
+    base: bytes
+    encoding: str
+
+    @property
+    def digest(self) -> str:
+        """A hex digest of what its bytes follow from."""
+        return _digest(self.template, self.base, self.encoding)
+
+
+@define(eq=False)
+class Finishing:
+    """Makes them, each once for all who wait for it."""
+
+    workers: Workers
+    _made: Lru[Finished, bytes] = field(factory=lambda: Lru(LIMIT, len), init=False)
+    _flights: Singleflight[bytes] = field(factory=Singleflight, init=False)
+
+    def at_hand(self, finished: Finished) -> bytes | None:
+        """The body, if it is in memory."""
+        return self._made.get(finished)
+
+    async def body(self, finished: Finished, template: Callable[[], Awaitable[bytes | ByteSource]]) -> bytes:
+        """The body. What `template` raises passes through."""
+        made = self.at_hand(finished)
+        return await self._flights.do(finished, partial(self._make, finished, template)) if made is None else made
+
+    async def _make(self, finished: Finished, template: Callable[[], Awaitable[bytes | ByteSource]]) -> bytes:
+        body = await template()
+        if isinstance(body, bytes) and len(body) <= _INLINE:
+            made = _finish(finished, body)
+        else:
+            made = await self.workers.run(_finish, finished, body)
+        self._made.put(finished, made)
+        return made
+
+
+def _finish(finished: Finished, template: bytes | ByteSource) -> bytes:
+    whole = template if isinstance(template, bytes) else read_whole(template, finished.length)
+    body = whole.replace(finished.placeholder, finished.base)
+    return body if finished.encoding == "identity" else b"".join(encoded([body], finished.encoding))
+
+
+@lru_cache(maxsize=4096)
+def _digest(template: str, base: bytes, encoding: str) -> str:
+    return hashlib.sha256(b"\0".join((template.encode(), base, encoding.encode()))).hexdigest()
