@@ -7,6 +7,7 @@ import resource
 from twisted.logger import Logger
 
 from twisted_pypi.settings import Settings
+from twisted_pypi.storage.kept_open import kept_files, kept_pages
 from twisted_pypi.web.admission import OWN_DESCRIPTORS, UNLIMITED, connections_for
 
 log = Logger(namespace="pypicache")
@@ -14,10 +15,10 @@ log = Logger(namespace="pypicache")
 
 def connection_limit(settings: Settings, descriptors: int, *, worker: bool = False) -> int:
     """How many connections this process admits: its share of what was asked for, else what open files allow."""
-    wanted = settings.max_connections
+    wanted, kept = settings.max_connections, kept_files(descriptors) + kept_pages(descriptors)
     if wanted is None:
-        return connections_for(descriptors, settings.max_fetches)
-    if wanted > descriptors - OWN_DESCRIPTORS:
+        return connections_for(descriptors, settings.max_fetches, kept)
+    if wanted > descriptors - OWN_DESCRIPTORS - kept:
         log.warn(
             "--max-connections {wanted} is more than the limit of open files ({descriptors}) allows",
             wanted=wanted,

@@ -9,6 +9,7 @@ import pytest
 
 from twisted_pypi.fetching.limits import MOST_WAITING
 from twisted_pypi.options import OPTIONS
+from twisted_pypi.storage.kept_open import kept_files, kept_pages
 from twisted_pypi.web.admission import FRESH, MOST_CONNECTIONS, OWN_DESCRIPTORS
 from twisted_pypi.web.patience import REQUEST_TIMEOUT, UNREAD_TIMEOUT
 from twisted_pypi.web.responding import ANSWER_TIMEOUT
@@ -29,7 +30,8 @@ def test_a_test_that_is_named_exists(file: str, test: str) -> None:
 @pytest.mark.parametrize(
     "cells",
     [
-        f"open files - {OWN_DESCRIPTORS} - share of upstream) / 2, at most {MOST_CONNECTIONS} | `--max-connections`",
+        f"(open files - {OWN_DESCRIPTORS} - kept open - share of upstream) / 2, at most {MOST_CONNECTIONS} |",
+        f"kept open: {kept_files(1 << 20)} files and {kept_pages(1 << 20)} pages at most",
         f"| {DEFAULTS['max-client-connections']} | `--max-client-connections`",
         f"| {REQUEST_TIMEOUT:g} s | `REQUEST_TIMEOUT`",
         f"| {KEEP_ALIVE} s | `KEEP_ALIVE`",

@@ -60,6 +60,21 @@ WHEEL = {
 }
 
 
+@pytest.mark.parametrize("upstream", [json_page(WHEEL), html_page('<a href="foo-1.zip">foo-1.zip</a>')])
+def test_nothing_is_kept_of_what_was_read(upstream: bytes | str) -> None:
+    read = body(upstream)
+    assert len(list(interpret(PACKAGES, "foo", read).links())) == 1
+    assert read.stream.seek(0, io.SEEK_END) == 0
+
+
+def test_what_was_said_of_digests_is_kept_once() -> None:
+    document = page(json_page(WHEEL))
+    (link,) = document.links()
+    assert link.hashes is document.files[0]["hashes"]
+    assert link.metadata is document.files[0]["core-metadata"]
+
+
+
 def test_json_passes_through_but_for_links() -> None:
     top = {"versions": ["1"], "project-status": {"status": "active"}, "new": [None, 1.5], "alternate-locations": []}
     meta = {"api-version": "1.9", "_last-serial": 77, "tracks": ["https://o.example/simple/foo/"]}

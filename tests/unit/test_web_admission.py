@@ -162,14 +162,17 @@ def test_the_log_has_one_line_in_a_minute_and_metrics_every_event() -> None:
 def test_what_the_descriptors_allow() -> None:
     assert connections_for(64, 32) >= 8
     assert connections_for(1024, 32) == (1024 - OWN_DESCRIPTORS - 128) // 2
-    allowed = [connections_for(count, 32) for count in range(64, 70_000, 64)]
+    assert connections_for(1024, 32, 160) == (1024 - OWN_DESCRIPTORS - 160 - 128) // 2
+    settings = load({"cache-dir": "/cache"}, {}).settings
+    allowed = [connection_limit(settings, count) for count in range(64, 70_000, 64)]
     assert all(one <= next_ for one, next_ in pairwise(allowed))
     assert allowed[-1] == 8192
 
 
 def test_the_limit_is_what_was_asked_for_or_what_the_descriptors_allow() -> None:
     settings = load({"cache-dir": "/cache"}, {}).settings
-    assert connection_limit(settings, 4096) == connections_for(4096, settings.max_fetches)
+    assert connection_limit(settings, 1024) == connections_for(1024, settings.max_fetches, 128 + 32)
+    assert connection_limit(settings, 4096) == connections_for(4096, settings.max_fetches, 256 + 64)
     assert connection_limit(evolve(settings, max_connections=5), 4096) == 5
     logged: list[dict[str, object]] = []
     globalLogPublisher.addObserver(logged.append)

@@ -19,6 +19,7 @@ from twisted_pypi.answers import FileAnswer
 from twisted_pypi.errors import Absent
 from twisted_pypi.events import Served
 from twisted_pypi.web.memo import LARGEST, LIMIT
+from twisted_pypi.web.patience import UNREAD_TIMEOUT
 from twisted_pypi.web.repeating import MAX_HEAD, is_head
 from twisted_pypi.web.site import KEEP_ALIVE
 from unit.web_doubles import FILE, HIT, JSON, Transport, Web, at_rest, parse
@@ -79,6 +80,30 @@ def test_the_third_time_nothing_is_parsed() -> None:
     assert parse(answers[0]).body == b"<html>"
     assert set(answers) == {answers[0]}
     assert parsed.count == 2
+
+
+def test_a_client_has_the_same_time_to_take_it() -> None:
+    web, parsed = remembering()
+    transport = warmed(web)
+    assert send(web, transport)
+    assert parsed.count == 2
+    transport.protocol.pauseProducing()  # as a transport does whose buffer is full
+    web.clock.advance(UNREAD_TIMEOUT - 1)
+    assert not transport.disconnecting
+    transport.protocol.resumeProducing()
+    web.clock.advance(KEEP_ALIVE - 1)
+    assert not transport.disconnecting
+    web.clock.advance(2)
+    assert transport.disconnecting
+
+
+def test_and_no_more() -> None:
+    web, _ = remembering()
+    transport = warmed(web)
+    assert send(web, transport)
+    transport.protocol.pauseProducing()
+    web.clock.advance(UNREAD_TIMEOUT + 1)
+    assert transport.disconnecting
 
 
 def test_other_connections_share_it() -> None:

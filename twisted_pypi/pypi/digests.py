@@ -10,6 +10,7 @@ from twisted_pypi.model import FileLink
 # PEP 503: any hash function that hashlib guarantees. Those of variable length can't be computed without more knowledge.
 _KNOWN = frozenset(name for name in hashlib.algorithms_guaranteed if not name.startswith("shake"))
 _HEX = re.compile(r"[0-9a-fA-F]+")
+_LOWER_HEX = re.compile(r"[0-9a-f]+")
 _PREFERRED = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
 
 
@@ -20,12 +21,16 @@ def known_hashes(hashes: object) -> dict[str, str]:
     """
     if not isinstance(hashes, dict):
         return {}
-    known = {
+    for algorithm, value in hashes.items():
+        if algorithm not in _KNOWN or not isinstance(value, str) or not _LOWER_HEX.fullmatch(value):
+            break
+    else:
+        return hashes
+    return {
         algorithm: value.lower()
         for algorithm, value in hashes.items()
         if algorithm in _KNOWN and isinstance(value, str) and _HEX.fullmatch(value)
     }
-    return hashes if hashes == known else known
 
 
 def one_hash(hashes: object) -> str:

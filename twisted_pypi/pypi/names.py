@@ -75,8 +75,9 @@ def stem_of(filename: str) -> str | None:
 
 def is_file_name(text: str) -> bool:
     """Whether a client can give a file this name: one path segment on any system, printable, of at most 255 bytes."""
-    usable = text.isprintable() and not {"/", "\\"} & set(text) and text.strip(" .") != ""
-    return usable and len(text.encode("utf-8", "replace")) <= LONGEST_NAME
+    if not text.isprintable() or "/" in text or "\\" in text or not text.strip(" ."):
+        return False
+    return (len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) <= LONGEST_NAME
 
 
 def is_distribution(filename: str) -> bool:

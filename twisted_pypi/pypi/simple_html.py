@@ -140,21 +140,22 @@ def _metas(page: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _anchor(file: Mapping[str, Any]) -> str:
     digest = one_hash(file.get("hashes"))
     href = f"{file['url']}#{digest}" if digest else file["url"]
-    attributes = "".join(f' {name}="{escape(value)}"' for name, value in _attributes(file))
+    attributes = "".join([f' {name}="{value}"' for name, value in _attributes(file)])
     return f'<a href="{escape(href)}"{attributes}>{escape(file["filename"])}</a><br>\n'
 
 
 def _attributes(file: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and escaped values."""
     for name, key in (*_TEXTS, ("data-upload-time", "upload-time")):
         if isinstance(value := file.get(key), str) and value:
-            yield name, value
+            yield name, escape(value)
     if announced := file.get("core-metadata"):
         value = one_hash(announced) or "true"
         # PEP 714: clients know one or the other.
         yield "data-dist-info-metadata", value
         yield "data-core-metadata", value
     if yanked := file.get("yanked"):
-        yield "data-yanked", yanked if isinstance(yanked, str) else ""
+        yield "data-yanked", escape(yanked) if isinstance(yanked, str) else ""
     if isinstance(signed := file.get("gpg-sig"), bool):
         yield "data-gpg-sig", "true" if signed else "false"
     if (size := natural(file.get("size"))) is not None:

@@ -98,11 +98,17 @@ def tidy_file(file: dict[str, Any], url: str) -> dict[str, Any]:
 
     `dist-info-metadata` as an object breaks pip 22.3, so `core-metadata` alone is written.
     """
-    tidy = {key: value for key, value in file.items() if key not in _METADATA_KEYS and _is_right(key, value)}
+    tidy = dict(file)
+    for key, is_right in _RIGHT:
+        if key in tidy and not is_right(tidy[key]):
+            del tidy[key]
     tidy["url"] = url
     hashes = file.get("hashes")
     tidy["hashes"] = _texts(hashes) if isinstance(hashes, dict) else {}
-    metadata = next((file[key] for key in _METADATA_KEYS if file.get(key) is not None), None)
+    metadata = None
+    for key in _METADATA_KEYS:
+        said = tidy.pop(key, None)
+        metadata = said if metadata is None else metadata
     if metadata is not None:
         tidy["core-metadata"] = _announcement(metadata)
     if "yanked" in file:
@@ -119,25 +125,24 @@ def _texts(mapping: dict[str, Any]) -> dict[str, str]:
     return {name: value for name, value in mapping.items() if isinstance(value, str)}
 
 
-def _is_right(key: str, value: object) -> bool:
-    """Whether the value of a key that we know is of its type. One that isn't costs some clients the whole page."""
-    match key:
-        case "size":
-            return natural(value) is not None
-        case "upload-time":
-            return isinstance(value, str) and _is_time(value)
-        case "requires-python" | "provenance":
-            return value is None or isinstance(value, str)
-    return True
+def _is_size(value: object) -> bool:
+    return natural(value) is not None
 
 
-def _is_time(text: str) -> bool:
+def _is_time(value: object) -> bool:
     """PEP 700: ISO 8601."""
     try:
-        datetime.fromisoformat(text)
+        return isinstance(value, str) and bool(datetime.fromisoformat(value))
     except ValueError:
         return False
-    return True
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+# Keys that we know, and whether a value is of their type. One that isn't costs some clients the whole page.
+_RIGHT = (("size", _is_size), ("upload-time", _is_time), ("requires-python", _is_text), ("provenance", _is_text))
 
 
 def _yanked(value: object) -> str | bool:

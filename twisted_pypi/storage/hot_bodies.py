@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import resource
 
 from attrs import define, field
 
 from twisted_pypi.lru import Lru
+from twisted_pypi.storage.kept_open import descriptor_limit, kept_files
 from twisted_pypi.storage.layout import file_path
 from twisted_pypi.storage.rows import Entry
 from twisted_pypi.storage.tree import Tree
@@ -20,13 +20,9 @@ from twisted_pypi.storage.tree import Tree
 SMALL = 128 << 10
 """Bytes up to which a body is kept in memory."""
 
-_MOST_DESCRIPTORS = 256
-
 
 def _descriptors() -> Lru[str, int]:
-    """No more than an eighth of what the process may have open: clients and upstreams need theirs."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return Lru(_MOST_DESCRIPTORS if soft < 0 else min(_MOST_DESCRIPTORS, soft // 8), dropped=os.close)
+    return Lru(kept_files(descriptor_limit()), dropped=os.close)
 
 
 @define(eq=False)

@@ -15,10 +15,9 @@ from attrs import define, field
 
 from twisted_pypi.lru import Lru
 from twisted_pypi.records import Representation
+from twisted_pypi.storage.kept_open import descriptor_limit, kept_pages
 from twisted_pypi.storage.rows import PAGE, Stamp
 from twisted_pypi.storage.sources import FileSource
-
-_MOST_DESCRIPTORS = 64
 
 
 @define(eq=False)
@@ -33,12 +32,16 @@ class _Open:
         os.close(self.descriptor)
 
 
+def _descriptors() -> Lru[str, _Open]:
+    return Lru(kept_pages(descriptor_limit()), dropped=_Open.close)
+
+
 @define(eq=False)
 class OpenPages:
     """The open files by the pages' keys. `opened(kind, key)` counts a reader, and gives what ends it."""
 
     opened: Callable[[str, str], Callable[[], None]]
-    _files: Lru[str, _Open] = field(factory=lambda: Lru(_MOST_DESCRIPTORS, dropped=_Open.close), init=False)
+    _files: Lru[str, _Open] = field(factory=_descriptors, init=False)
 
     def get(self, key: str, wanted: Representation) -> FileSource | None:
         """The body, on a descriptor of its own; None where it has to be opened or checked."""

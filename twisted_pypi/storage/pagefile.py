@@ -7,14 +7,15 @@
     trailer of fixed length: the footer's length and SHA-256, magic
 
 The file's mtime is when upstream last confirmed the page; 0 when it was expired. Everything here runs in a worker
-thread, with bounded memory but for the links.
+thread, with bounded memory but for the links. One body is compressed while the next is rendered.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, BinaryIO
 
@@ -34,6 +35,7 @@ _MAGIC = b"ppcPage\n"
 _CHUNK = 1 << 18
 _LONGEST_FOOTER = 1 << 20
 _NANO = 10**9
+_BESIDE = range(256 << 10, 16 << 20)  # shorter bodies aren't worth a thread, longer ones compressed not the memory
 
 Representations = dict[tuple[str, str], Representation]
 
@@ -61,20 +63,35 @@ class PageFile:
 def write_page(descriptor: int, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> WrittenPage:
     """Write the page into an empty file. Raises `OSError`, and whatever `document` raises."""
     links = link_rows(document)
-    with open(descriptor, "wb", buffering=_CHUNK, closefd=False) as stream:
+    with (
+        open(descriptor, "wb", buffering=_CHUNK, closefd=False) as stream,
+        ThreadPoolExecutor(len(ENCODINGS) - 1) as threads,
+    ):
         writer = _Writer(stream)
+        coded: dict[tuple[str, str], Callable[[], Iterable[bytes]]] = {}
         for body in bodies:
-            writer.append(body, "identity", document.render(body))
-        stream.flush()
-        for body in bodies:
-            plain = writer.made[body, "identity"]
+            plain = writer.append(body, "identity", document.render(body))
+            stream.flush()
             for encoding in ENCODINGS[1:]:
-                writer.append(body, encoding, encoded(_chunks(descriptor, plain), encoding))
+                coded[body, encoding] = _coded(threads, descriptor, plain, encoding)
+        for (body, encoding), result in coded.items():
+            writer.append(body, encoding, result())
         representations = dict(writer.made)
         lines = (orjson.dumps(row) + b"\n" for row in links)
         section = writer.append("links", "zstd", encoded(lines, "zstd"))
         stream.write(_footer(meta, representations, section))
     return WrittenPage(representations, links)
+
+
+def _coded(
+    threads: ThreadPoolExecutor, descriptor: int, plain: Representation, encoding: str
+) -> Callable[[], Iterable[bytes]]:
+    """What gives a body in a coding; it may be in the making already."""
+
+    def compress() -> Iterator[bytes]:
+        return encoded(_chunks(descriptor, plain), encoding)
+
+    return threads.submit(lambda: list(compress())).result if plain.length in _BESIDE else compress
 
 
 def read_page(descriptor: int) -> PageFile:

@@ -179,13 +179,13 @@ def client_of(host: str) -> str:
     return f"{IPv6Address(int(address) >> 64 << 64)}/64"
 
 
-def connections_for(descriptors: int, fetches: int) -> int:
-    """How many connections the limit of open files allows.
+def connections_for(descriptors: int, fetches: int, kept: int = 0) -> int:
+    """How many connections the limit of open files allows, `kept` of which stay open for whoever asks next.
 
     Each may read a file of the cache, which takes a second descriptor. Upstream's, with the files that they are written
     to, have a share of their own, and so have the catalogue, the logs and the listening sockets.
     """
-    left = descriptors - OWN_DESCRIPTORS
+    left = descriptors - OWN_DESCRIPTORS - kept
     return max(8, min(MOST_CONNECTIONS, (left - min(4 * fetches, left // 3)) // 2))
 
 

@@ -69,14 +69,15 @@ class PatientChannel(SweptChannel):
         """The transport's buffer is full."""
         self._full = True
         super().pauseProducing()  # type: ignore[no-untyped-call]
+        self._rest()
 
     def resumeProducing(self) -> None:  # noqa: N802
         """The transport's buffer has room again."""
         self._full = False
         super().resumeProducing()  # type: ignore[no-untyped-call]
+        self._rest()
         if self.paused:
             self.paused = False
-            self._rest()
             waiting = self.clearLineBuffer()  # type: ignore[no-untyped-call]
             if waiting:
                 self.dataReceived(waiting)
