@@ -13,9 +13,9 @@ the objects that were made at the start get their new values (`assembly.Parts.us
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
-from attrs import define, evolve, fields
+from attrs import define, evolve, field, fields
 from twisted.logger import Logger
 
 from twisted_pypi.errors import ConfigError
@@ -64,6 +64,17 @@ All others need a restart; so does TLS where there was none, or none where there
 """
 
 
+Try = Callable[[Settings, Settings], Awaitable[tuple[str, ...]]]
+"""Tries what can only be told by contacting somebody, of new settings (first) beside those in force; warnings.
+
+Raises `ConfigError`.
+"""
+
+
+async def _untried(settings: Settings, before: Settings) -> tuple[str, ...]:
+    return ()
+
+
 @define
 class Reloader:
     """The settings in force, and how to replace them. `use` raises `ConfigError` with nothing changed."""
@@ -71,12 +82,18 @@ class Reloader:
     settings: Settings
     reread: Reread
     use: Callable[[Settings], None]
+    attempt: Try = _untried
+    _times: int = field(default=0, init=False)
 
-    def reload(self) -> None:
-        """Read anew and bring into force what can be. Never raises."""
+    async def reload(self) -> None:
+        """Read anew and bring into force what can be, unless it is to be read once more meanwhile. Never raises."""
+        self._times = times = self._times + 1
         try:
             loaded = self.reread()
             check_upstream(loaded.settings)
+            warnings = await self.attempt(loaded.settings, self.settings)
+            if times != self._times:
+                return
             wanted = changed(self.settings, loaded.settings)
             fixed = {name: getattr(self.settings, name) for name in wanted if self._is_fixed(name, loaded.settings)}
             settings = evolve(loaded.settings, **fixed)
@@ -88,19 +105,19 @@ class Reloader:
             log.failure("the configuration stays as it was")
             return
         self.settings = settings
-        self._tell(loaded, [name for name in wanted if name not in fixed], list(fixed))
+        self._tell((*loaded.warnings, *warnings), [name for name in wanted if name not in fixed], list(fixed))
 
     def _is_fixed(self, name: str, new: Settings) -> bool:
         return name not in RELOADED or (
             name == "tls_certificate" and None in (self.settings.tls_certificate, new.tls_certificate)
         )
 
-    def _tell(self, loaded: Loaded, taken: list[str], kept: list[str]) -> None:
+    def _tell(self, warnings: Iterable[str], taken: list[str], kept: list[str]) -> None:
         """What became of it, by name: values may be secret."""
         log.info("the configuration was read anew; changed: {names}", names=_listed(taken) or "nothing")
         if kept:
             log.warn("needs a restart, stays as it was: {names}", names=_listed(kept))
-        for warning in loaded.warnings:
+        for warning in warnings:
             log.warn("{warning}", warning=warning)
 
 

@@ -17,6 +17,7 @@ from twisted.application.service import Service
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from twisted_pypi import __version__
@@ -28,6 +29,7 @@ from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
 from twisted_pypi.notify import Notifier, notifier
 from twisted_pypi.output import finish
+from twisted_pypi.proxy_check import check_proxies, has_to_ask
 from twisted_pypi.reloading import Reloader, Reread
 from twisted_pypi.settings import Loaded, Settings
 from twisted_pypi.signals import Signals
@@ -132,7 +134,7 @@ class PypiCache(Service):
         self._listeners = listeners or Listeners(reactor, loaded.settings)
         self._signals, self._manager = signals, manager
         self._notifier: Notifier | None = None
-        self._reloader = Reloader(loaded.settings, reread, self._parts.use)
+        self._reloader = Reloader(loaded.settings, reread, self._parts.use, self._try)
         self._grace: Deferred[None] | None = None
         self._ending = False
 
@@ -203,15 +205,25 @@ class PypiCache(Service):
     # -- running -------------------------------------------------------------------------------------------------
 
     def _reload(self) -> None:
-        notifier = self._notifier if self._parts.readiness.ready else None
+        notifier = self._notifier if self._parts.readiness.ready and not self._ending else None
         if notifier is not None:
             notifier.reloading()
         self._reopen_logs()
         if not self._ending:
-            self._reloader.reload()
+            Deferred.fromCoroutine(self._reread(notifier))
+
+    async def _reread(self, notifier: Notifier | None) -> None:
+        await self._reloader.reload()
+        if not self._ending:
             self._listeners.use(self._settings)
-        if notifier is not None:
-            notifier.ready()
+            if notifier is not None:
+                notifier.ready()
+
+    async def _try(self, settings: Settings, before: Settings) -> tuple[str, ...]:
+        if not has_to_ask(settings, before):
+            return ()
+        pool = self._reactor.getThreadPool()  # they are resolved and connected to, which is what that pool is for
+        return await deferToThreadPool(self._reactor, pool, check_proxies, settings, before)
 
     def _reopen_logs(self) -> None:
         if self._parts.access_log is not None:

@@ -22,6 +22,7 @@ from twisted_pypi.options import GROUPS, OPTIONS, Option
 from twisted_pypi.output import be_patient
 from twisted_pypi.preflight import preflight
 from twisted_pypi.process import settle
+from twisted_pypi.proxy_check import check_proxies
 from twisted_pypi.settings import Loaded, Settings
 
 _COLUMN = 27  # where the help's explanations begin
@@ -118,9 +119,10 @@ def makeService(options: Options) -> IService:  # noqa: N802
     try:
         loaded = reread()
         preflight(loaded.settings, parent.get("uid"), parent.get("gid"))
+        unwell = check_proxies(loaded.settings)
         from twisted_pypi.service import make_service
 
-        warnings = (*loaded.warnings, *_lost_log(loaded.settings, parent))
+        warnings = (*loaded.warnings, *unwell, *_lost_log(loaded.settings, parent))
         service = make_service(evolve(loaded, warnings=warnings), reread)
     except ConfigError as error:
         _fail(error)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import textwrap
@@ -121,6 +123,45 @@ def test_a_proxy_that_does_not_take_our_credentials(tmp_path: Path, proxy: Tinyp
         assert "swordfish" not in cache.log
         assert "swordfish" not in answer.reason
     assert upstream.count("/") == 0
+
+
+def proxied(tmp_path: Path, url: str, proxy: str) -> Path:
+    """A file with one index by way of a proxy."""
+    config = tmp_path / "proxied.toml"
+    config.write_text(f'[[index]]\nname = "office"\nurl = "{url}"\nproxy = "{proxy}"\n')
+    config.chmod(0o600)
+    return config
+
+
+def test_a_proxy_that_refuses_is_one_line_at_the_start_and_changes_nothing_later(
+    tmp_path: Path, proxy: Tinyproxy, upstream: Upstream
+) -> None:
+    config = proxied(tmp_path, upstream.index_url, proxy.url("swordfish"))
+    if not upstream.tls:  # what a proxy says to http may be the index's own answer: nothing is asked
+        with daemon(tmp_path, upstream, "--config", str(config)) as cache:
+            assert ask(cache, "/simple/demo/").status == 503
+        return
+    told = rf"\[\[index\]\] office: proxy: http://127.0.0.1:{proxy.port} answered 401: it does not take the credentials"
+    with pytest.raises(AssertionError, match=rf"ended with status 1:\npypicache: {told}\n$") as caught:
+        daemon(tmp_path, upstream, "--config", str(config)).start()
+    assert "swordfish" not in str(caught.value)
+    proxied(tmp_path, upstream.index_url, proxy.url())
+    with daemon(tmp_path, upstream, "--config", str(config)) as cache:
+        assert ask(cache, "/simple/demo/").status == 200
+        proxied(tmp_path, upstream.index_url, proxy.url("swordfish"))
+        cache.signal(signal.SIGHUP)
+        wait_for("it to be refused", lambda: re.search(f"the configuration stays as it was: {told}", cache.log))
+        cache.expire("demo")
+        assert ask(cache, "/simple/demo/").state == "REVALIDATED"
+
+
+def test_a_proxy_that_is_not_there_is_no_reason_not_to_start(tmp_path: Path, upstream: Upstream) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = proxied(tmp_path, upstream.index_url, f"http://127.0.0.1:{port}")
+    with daemon(tmp_path, upstream, "--config", str(config)) as cache:
+        assert ask(cache, "/simple/demo/").status == 503
+        assert ("can't be reached" in cache.log) is bool(upstream.tls)
 
 
 def test_a_certificate_for_somebody_else_is_refused_through_the_tunnel_too(tmp_path: Path, proxy: Tinyproxy) -> None:

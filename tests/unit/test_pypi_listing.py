@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_pypi.model import PageBody
+from twisted_pypi.pypi import listing
 from twisted_pypi.pypi.listing import ListUnion, ProjectList, interpret, union
 
 
@@ -148,6 +149,13 @@ def test_a_long_list_comes_in_small_pieces_and_can_be_rendered_again() -> None:
     html = list(document.render("html"))
     assert max(map(len, html)) < 200_000
     assert as_json(read(b"".join(html)))["projects"] == [{"name": name} for name in names]
+
+
+def test_what_lists_usually_are_costs_no_parser_of_every_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_items", None)
+    data = b"".join(read(orjson.dumps({"meta": META, "projects": [{"name": "Flask"}]})).render("json"))
+    both = union(everything, {"a": io.BytesIO(data), "b": stored("b", serial=7)})
+    assert as_json(both)["projects"] == [{"name": "Flask"}, {"name": "b", "serial": 7}]
 
 
 class Pieces(io.BytesIO):

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
 from twisted_pypi.errors import Absent
-from twisted_pypi.pypi.names import is_distribution, matches, normalized, project_name, projects_of, route_pattern
+from twisted_pypi.pypi.names import (
+    all_normalized,
+    is_distribution,
+    matches,
+    normalized,
+    project_name,
+    projects_of,
+    route_pattern,
+)
 
 PROJECTS = st.from_regex(re.compile(r"[a-z0-9]+(-[a-z0-9]+){0,3}", re.ASCII), fullmatch=True)
 VERSIONS = st.from_regex(
@@ -36,6 +44,16 @@ def test_other_names_are_absent(text: str) -> None:
 def test_normalising_agrees_with_packaging(text: str) -> None:
     name = normalized(text)
     assert name is None or (name == canonicalize_name(text) and normalized(name) == name)
+
+
+@given(
+    st.lists(
+        st.one_of(st.text(max_size=4), st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,4}[a-z0-9])?", fullmatch=True))
+    )
+)
+def test_many_names_are_normalised_as_each_is(names: list[str]) -> None:
+    assert all_normalized(names) == [normalized(name) for name in names]
+    assert all_normalized(["a\nb", "c"]) == [None, "c"]
 
 
 @pytest.mark.parametrize(

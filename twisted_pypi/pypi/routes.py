@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fnmatch import translate
 from functools import partial
 from urllib.parse import unquote, urlsplit
 
@@ -66,6 +67,19 @@ def asked_for(indexes: tuple[IndexSpec, ...], name: str) -> tuple[IndexSpec, ...
     if not asked:
         raise Absent(f"{name}: no index is for such names")
     return asked
+
+
+def _claimed_at_all(indexes: tuple[IndexSpec, ...]) -> re.Pattern[str]:
+    """Matches the names that any of the indexes claims: nearly none, so that most need no other look."""
+    patterns = [translate(pattern) for index in indexes for pattern in index.routes]
+    return re.compile("|".join(patterns) or r"(?!)")
+
+
+def _shows(indexes: tuple[IndexSpec, ...], claimed: re.Pattern[str], index: str, name: str) -> bool:
+    """Whether the index is asked for the name, so that its having it counts."""
+    if not claimed.match(name):
+        return any(index == spec.name and not spec.routes for spec in indexes)
+    return any(index == spec.name for spec in asked_for(indexes, name))
 
 
 @frozen
@@ -141,20 +155,13 @@ class Routes:
             sources=tuple(source for part in parts for source in part.sources),
             forms=SIMPLE_FORMS,
             parts=parts,
-            merge=partial(listing.union, self._shows),
+            merge=partial(listing.union, partial(_shows, self.indexes, _claimed_at_all(self.indexes))),
             recipe=repr([(index.name, index.routes) for index in self.indexes]),
         )
 
     def _list_of(self, index: IndexSpec) -> PageRoute:
         source = self._source(index, below(index.url), SIMPLE_ACCEPT, listing.interpret)
         return PageRoute("simple/", "", (source,), SIMPLE_FORMS, max_body=LIST_LIMIT, tells_index=self.several)
-
-    def _shows(self, index: str, name: str) -> bool:
-        """Whether the index is asked for the name, so that its having it counts."""
-        try:
-            return any(index == spec.name for spec in asked_for(self.indexes, name))
-        except Absent:
-            return False
 
     def api(self, name: str, version: str = "") -> PageRoute:
         """The JSON API's document of a project, or of one version (one raw path segment) of it. Raises `Absent`."""
