@@ -67,9 +67,7 @@ def _collect(opened: OpenDirectory, limits: Limits, now: float, done: Collected)
             place, dropped = catalogue.prune(place, now - limits.inactive, _ROWS)
             done.links += dropped
     done.notes = catalogue.unmark_until(now)
-    before = catalogue.footprint
-    catalogue.compact()
-    done.shrunk = max(0, before - catalogue.footprint)
+    done.shrunk = catalogue.compact()
 
 
 def _drop_missing(opened: OpenDirectory, done: Collected) -> None:
