@@ -11,24 +11,20 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import cast
 
 from attrs import astuple, define, field
 
 from twisted_pypi.records import NamedLink
 from twisted_pypi.storage import links as said
 from twisted_pypi.storage import marks
-from twisted_pypi.storage.links import LINKS, link_of, mapping_of
-from twisted_pypi.storage.rows import Aged, Entry, LinkRow, Stamp, as_json
+from twisted_pypi.storage.links import LINKS, link_of
+from twisted_pypi.storage.rows import COLUMNS, Aged, Entry, LinkRow, entry_of, row_of
 from twisted_pypi.storage.schema import prepare
 
-_COLUMNS = (
-    "kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index_name, verified, "
-    "stored_at, used_at, checked_at"
-)
 _UNNAMED = "SELECT kind, key, index_name FROM entries WHERE name IS NULL LIMIT ?"
 _TYPES = (str, str, str, int, int, int, str, str, str, str, str, int, float, float, float)
-_RECORD = f"INSERT OR REPLACE INTO entries ({_COLUMNS}, name) VALUES ({', '.join('?' * 16)})"
+_RECORD = f"INSERT OR REPLACE INTO entries ({COLUMNS}, name) VALUES ({', '.join('?' * 16)})"
 _OPEN = 0x70706F70  # in the database's header while somebody has it open
 _FILES = ("", "-wal", "-shm", "-journal")
 _OF_THE_MOMENT = {
@@ -51,12 +47,13 @@ class Catalogue:
     `entries` and `size` are running totals, `footprint` what the database itself takes on disk; they may be read from
     any thread. Once `condemned`, it is deleted when it is closed, and the next start makes a new one.
     `unclean` tells that who had it open last did not close it. `name_of` (index, key) gives the name under which people
-    look for an entry, "" if it has none; it is asked when the entry is recorded, on the catalogue's thread.
+    look for an entry, "" if it has none, None if it can't be told now; it is asked when the entry is recorded, on the
+    catalogue's thread.
     """
 
     path: str
     patience: float = 10.0
-    name_of: Callable[[str, str], str] = field(default=lambda index, key: "", kw_only=True)
+    name_of: Callable[[str, str], str | None] = field(default=lambda index, key: None, kw_only=True)
     entries: int = field(default=0, init=False)
     size: int = field(default=0, init=False)
     footprint: int = field(default=0, init=False)
@@ -97,14 +94,14 @@ class Catalogue:
 
     def entry(self, kind: str, key: str) -> Entry | None:
         """The entry with this key."""
-        query = f"SELECT {_COLUMNS} FROM entries WHERE kind = ? AND key = ?"
+        query = f"SELECT {COLUMNS} FROM entries WHERE kind = ? AND key = ?"
         row = self._db.execute(query, (kind, key)).fetchone()
-        return _entry(row) if row else None
+        return entry_of(row) if row else None
 
     def after(self, kind: str, key: str, limit: int) -> list[Entry]:
         """The next entries in the order of (kind, key)."""
-        query = f"SELECT {_COLUMNS} FROM entries WHERE (kind, key) > (?, ?) ORDER BY kind, key LIMIT ?"
-        return [_entry(row) for row in self._db.execute(query, (kind, key, limit))]
+        query = f"SELECT {COLUMNS} FROM entries WHERE (kind, key) > (?, ?) ORDER BY kind, key LIMIT ?"
+        return [entry_of(row) for row in self._db.execute(query, (kind, key, limit))]
 
     def held(self, kind: str, values: list[str], column: str = "key") -> set[str]:
         """Which of the keys (or with `column` "path": paths, a slow look at all entries) have an entry."""
@@ -122,8 +119,8 @@ class Catalogue:
             if before and not replace:
                 return
             name = self.name_of(entry.index, entry.key)
-            self._db.execute(_RECORD, (*_row(entry), name))
-            said.record_links(self._db, entry.index, links, name, entry.stored_at)
+            self._db.execute(_RECORD, (*row_of(entry), name))
+            said.record_links(self._db, entry.index, links, name or "", entry.stored_at)
         self._count(1 - len(before), entry.stamp.size - sum(before))
 
     def forget(self, rows: Iterable[tuple[str, str, int | None]]) -> None:
@@ -151,12 +148,25 @@ class Catalogue:
         try:
             answer = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if answer == "ok":
-                deque(map(_entry, self._db.execute(f"SELECT {_COLUMNS} FROM entries")), 0)
+                deque(map(entry_of, self._db.execute(f"SELECT {COLUMNS} FROM entries")), 0)
                 deque(map(link_of, self._db.execute(LINKS)), 0)
                 return ""
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             answer = str(error)
         return str(answer)
+
+    def compact(self) -> int:
+        """Give back to the file system what the database has left in itself; how many bytes that were.
+
+        Takes seconds, and meanwhile as much disk again.
+        """
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before = _size(self.path)
+        if self._db.execute("PRAGMA freelist_count").fetchone()[0]:
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._count(0, 0)
+        return before - _size(self.path)
 
     def used(self, batch: Iterable[tuple[float, str, str]]) -> None:
         """Note (time, kind, key) of uses."""
@@ -168,6 +178,12 @@ class Catalogue:
         query = "SELECT kind, key, size, inode FROM entries WHERE used_at < ? ORDER BY used_at LIMIT ? OFFSET ?"
         bound = float("inf") if before is None else before
         return [Aged(*row) for row in self._db.execute(query, (bound, limit, skip))]
+
+    def aged(self, kind: str, keys: list[str]) -> list[Aged]:
+        """The entries with these keys."""
+        query = "SELECT kind, key, size, inode FROM entries WHERE kind = ? AND key = ?"
+        rows = (self._db.execute(query, (kind, key)).fetchone() for key in keys)
+        return [Aged(*row) for row in rows if row]
 
     def links(self, key: str) -> tuple[NamedLink, ...]:
         """What each index last said of the file with this key."""
@@ -187,10 +203,10 @@ class Catalogue:
         return going_on, dropped
 
     def name_some(self, limit: int) -> int:
-        """Name up to `limit` entries of a time when none was named; how many that were."""
+        """Name up to `limit` entries of a time when that could not be; how many that were."""
         rows = self._db.execute(_UNNAMED, (limit,)).fetchall()
         with self._transaction():
-            named = ((self.name_of(index, key), kind, key) for kind, key, index in rows)
+            named = ((self.name_of(index, key) or "", kind, key) for kind, key, index in rows)
             self._db.executemany("UPDATE entries SET name = ? WHERE kind = ? AND key = ?", named)
         return len(rows)
 
@@ -236,7 +252,7 @@ class Catalogue:
         self._db.execute("PRAGMA wal_autocheckpoint = 1000")
         prepare(self._db)
         owners, notes = "SELECT name, index_name FROM owners", "SELECT kind, subject, value, until FROM marks"
-        names = f"SELECT {_COLUMNS}, name FROM entries", "SELECT name, seen_at FROM links"
+        names = f"SELECT {COLUMNS}, name FROM entries", "SELECT name, seen_at FROM links"
         for query in (*names, LINKS, owners, notes):
             self._db.execute(f"{query} LIMIT 0")  # the version says much, the tables themselves say all
         self.unclean = self._db.execute("PRAGMA application_id").fetchone()[0] == _OPEN
@@ -276,20 +292,3 @@ def _size(path: str) -> int:
         return os.stat(path).st_size
     except FileNotFoundError:
         return 0
-
-
-def _row(entry: Entry) -> tuple[Any, ...]:
-    return (
-        *(entry.kind, entry.key, entry.path),
-        *(entry.stamp.size, entry.stamp.mtime_ns, entry.stamp.inode),
-        *(entry.sha256, as_json(entry.hashes), entry.etag, entry.last_modified, entry.index, entry.verified),
-        *(entry.stored_at, entry.used_at, entry.checked_at),
-    )
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index, verified, *times = row
-    if not all(map(isinstance, row, _TYPES)):
-        raise sqlite3.DatabaseError(f"malformed entry: {key!r}")
-    stamp, announced = Stamp(size, mtime_ns, inode), mapping_of(hashes)
-    return Entry(kind, key, path, stamp, sha256, announced, etag, last_modified, index, bool(verified), *times)

@@ -89,15 +89,19 @@ def names_after(directory: str, name: str, wanted: Wanted, at_rest: bool = False
 
 def pattern_of(text: str) -> str:
     """What a name has to fit, in the words of SQLite's GLOB: `*` alone stands for something else."""
-    folded = text.lower().replace("_", "-").replace(".", "-")
-    plain = "".join(f"[{each}]" if each in "[?" else each for each in folded)
+    plain = "".join(f"[{each}]" if each in "[?" else each for each in folded(text))
     return plain if "*" in plain else f"*{plain}*"
+
+
+def folded(text: str) -> str:
+    """The name without what makes no difference: case, and which of the separators."""
+    return text.lower().replace("_", "-").replace(".", "-")
 
 
 def _where(wanted: Wanted) -> tuple[str, list[str]]:
     terms: list[tuple[str, str]] = []
     if wanted.exact:
-        terms.append(("name = ?", wanted.text))
+        terms.append(("name = ?" if wanted.text else "coalesce(name, '') = ?", wanted.text))
     elif wanted.text:
         terms.append((_FITS, pattern_of(wanted.text)))
     if wanted.kind:
