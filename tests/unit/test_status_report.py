@@ -339,6 +339,15 @@ class TestContents:
     def search(self, desk: Desk, admin: bool = False) -> object:
         return now(desk.contents.search("six", audience(BOTH, admin)))
 
+    def test_what_was_seen_while_the_catalogue_was_made_again_is_not_kept(self) -> None:
+        desk = Desk(kept=Kept("rebuilding"))
+        pages = desk.pages()
+        now(pages.document(False))
+        desk.kept.condition = "ready"
+        desk.clock.advance(2)
+        now(pages.document(False))
+        assert len(desk.inventory.asked) == 2
+
     def test_a_search(self) -> None:
         page = {**STORED_PAGE, "confirmed": NOW, "fresh_for": 240}
         file = {**STORED_FILE, "checked": NOW - 86_400 * 3, "verified": True, "sha256": ""}
