@@ -26,7 +26,7 @@ from twisted_pypi.caching.files import CachedFiles
 from twisted_pypi.caching.inventory import Inventory, name_in
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import CachedPages
-from twisted_pypi.caching.purge import Purger
+from twisted_pypi.caching.purge import CachePurger
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.spoiled import Spoiled
 from twisted_pypi.caching.supplied import Supplied
@@ -177,19 +177,19 @@ class _Front:
     def __call__(self, settings: Settings, mount: IndexMount) -> Services:
         """What the site needs to serve under these settings."""
         named = named_mounts(settings.indexes)
-        mounts: tuple[Mount, ...] = (*named, mount)
-        inventory = Inventory(self.listing, (mount, *named), self.wall.seconds)
-        self.report.statistics.naming = Naming(mounts, settings.prefix)
-        self.store.use_names(partial(name_in, (mount, *named)))
+        mounts: tuple[Mount, ...] = (mount, *named)
+        inventory = Inventory(self.listing, mounts, self.wall.seconds)
+        self.report.statistics.naming = Naming((*named, mount), settings.prefix)
+        self.store.use_names(partial(name_in, mounts))
         return Services(
-            mounts=mounts,
+            mounts=(*named, mount),
             pages=self.pages,
             files=self.files,
             workers=self.parsing,
             observer=self.observer,
             clock=self.wall,
             readiness=self.readiness,
-            purge=Purger((mount, *named), self.pages, self.knowledge, self.store, self.parsing, self.settled).purge,
+            purger=self._purger(mounts),
             status=self._status(settings, inventory),
             metrics=self.metrics.render,
             inventory=inventory,
@@ -199,7 +199,12 @@ class _Front:
             trusted_proxy=settings.trusted_proxy,
             admin_token=settings.admin_token or "",
             identity=IDENTITY,
+            offline=settings.offline,
         )
+
+    def _purger(self, mounts: tuple[Mount, ...]) -> CachePurger:
+        stored = self.store, self.listing
+        return CachePurger(mounts, self.pages, self.knowledge, *stored, self.parsing, self.settled)
 
     def _status(self, settings: Settings, inventory: Inventory) -> StatusPages:
         contents = Contents(inventory, self.report.steady, self.wall.seconds)

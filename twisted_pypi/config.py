@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -21,7 +21,15 @@ from twisted_pypi.environment import proxies_of
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.fetching.proxies import NO_PROXIES
 from twisted_pypi.indexes import IndexMaker, index_tables
-from twisted_pypi.options import CREDENTIAL_KEYS, FILE_OPTIONS, INDEX_KEYS, OPTIONS, SECRET_KEYS, Option
+from twisted_pypi.options import (
+    CREDENTIAL_KEYS,
+    FILE_OPTIONS,
+    INDEX_KEYS,
+    INDEX_OPTIONS,
+    OPTIONS,
+    SECRET_KEYS,
+    Option,
+)
 from twisted_pypi.settings import Credential, Index, Loaded, Settings
 from twisted_pypi.sources import (
     FileText,
@@ -46,13 +54,15 @@ __all__ = [
     "Settings",
     "default_cache_dir",
     "load",
-    "load_cache_dir",
+    "load_some",
+    "longest_ttl",
 ]
 
 PUBLIC_INDEX = "https://pypi.org/simple/"
 PUBLIC_FILES = "https://files.pythonhosted.org/"
 
 _BY_NAME = {option.name: option for option in OPTIONS}
+_TTL = next(option for option in INDEX_OPTIONS if option.name == "ttl")
 
 
 @frozen
@@ -102,14 +112,28 @@ def load(
     return Loaded(settings, root.warnings + netrc_warnings + own_warnings, found)
 
 
-def load_cache_dir(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> str:
-    """The cache directory alone, as `load` finds it, for commands that need no index and so no credentials.
+def load_some(
+    names: Iterable[str], given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file
+) -> dict[str, Any]:
+    """The values of these options alone, by name, as `load` finds them: for commands that need no index.
 
     Raises `ConfigError` as `load` does.
     """
-    option = _BY_NAME["cache-dir"]
-    found = _find(option, given, environ, _read_root(given, environ, read_file).table)
-    return str(value_of(option, found) or default_cache_dir(environ))
+    table = _read_root(given, environ, read_file).table
+    values = {name: value_of(_BY_NAME[name], _find(_BY_NAME[name], given, environ, table)) for name in names}
+    if "cache-dir" in values:
+        values["cache-dir"] = values["cache-dir"] or default_cache_dir(environ)
+    return values
+
+
+def longest_ttl(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> float:
+    """For how many seconds pages of any index are fresh at most. Raises `ConfigError`."""
+    root = _read_root(given, environ, read_file)
+    option = _BY_NAME["index-ttl"]
+    values: list[float] = [value_of(option, _find(option, given, environ, root.table))]
+    values += [value_of(_TTL, found) for table in root.indexes if (found := table.find(_TTL)) is not None]
+    values += value_of(_BY_NAME["extra-index-ttl"], _find_ttls(given, environ, root.table))
+    return max(values)
 
 
 def _find(option: Option, given: Mapping[str, object], environ: Mapping[str, str], table: Table) -> Found | None:

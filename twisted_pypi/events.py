@@ -148,6 +148,18 @@ class Evicted(Event):
 
 
 @frozen
+class CachePurged(Event):
+    """A client had `what` purged, in words; `complete` is False when it left before the end, or that failed."""
+
+    client: str
+    what: str
+    pages: int
+    files: int
+    size: int
+    complete: bool
+
+
+@frozen
 class BreakerChanged(Event):
     """An origin is taken for down (`open`) or for up again."""
 

@@ -15,7 +15,7 @@ from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.files import CachedFiles
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import BUDGET, CachedPages
-from twisted_pypi.caching.purge import Purger
+from twisted_pypi.caching.purge import CachePurger
 from twisted_pypi.caching.refresh import Refresher
 from twisted_pypi.caching.settling import PATIENCE, settle
 from twisted_pypi.caching.supplied import Supplied
@@ -23,6 +23,7 @@ from twisted_pypi.caching.supplying import Supplier
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.errors import Absent, Forbidden, Unavailable, UpstreamFailed
 from twisted_pypi.events import FetchFailed, IntegrityFailed, TransferEnded
+from twisted_pypi.interfaces.purging import Purge, Purged
 from twisted_pypi.model import FetchRequest, FileLink, FileRoute
 from twisted_pypi.records import StoredFile
 from twisted_pypi.storage.memory import MemoryStore
@@ -1010,17 +1011,20 @@ class Purging(FilesCase):
         store = Mock(pages=Mock(get=AsyncMock()), files=self.store.files)
         pages, mount = Mock(expire=AsyncMock(return_value=1)), Mock(pages_of=Mock(return_value=[route]))
         settled = self.files.transfers.settled
-        purger = Purger((mount,), pages, self.files.knowledge, store, InlineWorkers(), settled)
+        listing = Mock(entries=AsyncMock(return_value=(None, [])))
+        purger = CachePurger((mount,), pages, self.files.knowledge, store, listing, InlineWorkers(), settled)
+        done = Purged()
         with (
             patch.object(MemoryPartial, "publish", late),
             patch("twisted_pypi.caching.purge.files_named", AsyncMock(return_value=[URL])),
         ):
             self.deliver(pieces())
             self.assertEqual(self.body_of(asked), BODY)
-            purged = Deferred.fromCoroutine(purger.purge("thing", True))
+            purged = Deferred.fromCoroutine(purger.purge(Purge("thing", files=True), done))
             self.assertNoResult(purged)
             recorded.callback(None)
-            self.assertEqual(self.successResultOf(purged), 2)
+            self.successResultOf(purged)
+            self.assertEqual((done.pages, done.files), (1, 1))
         held = Deferred.fromCoroutine(self.store.files.held([URL]))
         self.assertEqual(list(self.successResultOf(held)), [])
 

@@ -23,6 +23,7 @@ from twisted_pypi.storage.pagefile import read_body
 from twisted_pypi.storage.sources import CheckedSource
 from twisted_pypi.storage.tree import Tree
 from unit.storage_doubles import KEY, PAGE, Disk, Page, body_of, content, meta, now, put_file, record
+from unit.whole import open_below
 
 FILE = "files/files.example/packages/aa/bb/cc/flask-3.0-py3-none-any.whl"
 PAGE_FILE = "pages/index.example/simple/flask.page"
@@ -427,6 +428,24 @@ def test_a_file_that_was_not_checked_lately_is_checked_beside_its_serving(disk, 
         fresh.close()
     for source in (whole, again, tail):
         source.close()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_file_that_is_deleted_while_it_is_checked_is_read_to_its_end(disk, tmp_path, damaged):
+    file = put_file(disk.store, b"x" * 50_000)
+    disk.clock.advance(8 * 86400)
+    late = disk.store._engine.workers = LateWorkers()
+    closed, source = now(disk.store.files.open(file)), now(disk.store.files.open(file))
+    closed.close()
+    (tmp_path / "cache" / FILE).write_bytes((b"y" if damaged else b"x") * 50_000)
+    os.unlink(tmp_path / "cache" / FILE)
+    disk.store._engine.catalogue.forget([("file", KEY, None)])
+    late.work()  # what it looks for is gone
+    late.work()  # what is open is read instead
+    assert (source.failure is None) is not damaged
+    assert len(source.read(30_000, 100_000)) == (0 if damaged else 20_000)
+    source.close()
+    assert open_below(tmp_path / "cache" / "files") == []
 
 
 def test_a_clean_restart_checks_nothing(disk):

@@ -12,6 +12,7 @@ from twisted.logger import globalLogPublisher
 
 from twisted_pypi import hops
 from twisted_pypi.errors import BadPath
+from twisted_pypi.interfaces.purging import Purge
 from twisted_pypi.model import Redirect
 from twisted_pypi.units import network
 from twisted_pypi.web.clients import effective_client, is_within
@@ -367,19 +368,23 @@ class TestAdmin:
         web = Web()
         response = self.ask(web)
         assert response.status == 200
-        assert json.loads(response.body) == {"status": "success", "data": {"name": "six", "purged": 2}}
-        assert web.purged == [("six", False)]
+        data = {"name": "six", "purged": 2, "names": 1, "pages": 1, "files": 1, "bytes": 7}
+        assert json.loads(response.body) == {"status": "success", "data": data}
+        assert web.purged == [Purge("six")]
 
     @pytest.mark.parametrize(
         ("path", "purged"),
         [
-            ("/cache/list", ("list", False)),
-            ("/cache/six?files=1", ("six", True)),
-            ("/cache/six?files=0", ("six", False)),
-            ("/cache/zope%2Einterface/", ("zope.interface", False)),
+            ("/cache/list", Purge("list")),
+            ("/cache/six?files=1", Purge("six", files=True)),
+            ("/cache/six?files=0&index=", Purge("six")),
+            ("/cache/six?index=internal", Purge("six", index="internal")),
+            ("/cache/acme-*", Purge("acme-*")),
+            ("/cache/%2A?files=yes", Purge("*", files=True)),
+            ("/cache/zope%2Einterface/", Purge("zope.interface")),
         ],
     )
-    def test_what_is_purged(self, path: str, purged: tuple[str, bool]) -> None:
+    def test_what_is_purged(self, path: str, purged: Purge) -> None:
         web = Web()
         assert self.ask(web, path=path).status == 200
         assert web.purged == [purged]

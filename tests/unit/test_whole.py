@@ -429,16 +429,16 @@ class Machine(RuleBasedStateMachine):
         self.offline, self.quiet = False, None
         self._judge()
 
-    @rule(name=names, files=st.booleans(), crowd=st.booleans())
+    @rule(name=names | st.just("*"), files=st.booleans(), crowd=st.booleans())
     def purge(self, name: str, files: bool, crowd: bool) -> None:
-        """An administrator purges a project."""
+        """An administrator purges a project, or all of them."""
         pending = self.whole.ask(
             f"/cache/{name}{'?files=1' if files else ''}", "DELETE", Host="localhost", peer="127.0.0.1"
         )
         if not crowd:
             self._settle()
             assert pending.answer is not None
-            assert pending.answer.status in (200, 404), pending.answer
+            assert pending.answer.status in ((409,) if self.offline else (200, 404)), pending.answer
 
     @rule()
     def toggle_offline(self) -> None:

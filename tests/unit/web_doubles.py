@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted_pypi.answers import CacheState, FileAnswer, PageAnswer, Provenance
 from twisted_pypi.errors import Absent
 from twisted_pypi.interfaces.listing import Wanted
+from twisted_pypi.interfaces.purging import Purge, Purged
 from twisted_pypi.model import FileRoute, Form, PageRoute
 from twisted_pypi.records import PageMeta, Representation, StoredPage
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
@@ -309,7 +310,7 @@ class Web:
         self.clock = TurningClock()
         self.clock.rightNow = NOW
         self.events: list[object] = []
-        self.purged: list[tuple[str, bool]] = []
+        self.purged: list[Purge] = []
         self.listed: list[tuple[str, Wanted]] = []
         self.pages = Pages({("json", "identity"): b"{}", ("html", "identity"): b"<html>", ("html", "gzip"): b"<gz>"})
         self.files = Files(FileAnswer(3, "ab" * 32, None, HIT))
@@ -322,16 +323,18 @@ class Web:
             "observer": self.events.append,
             "clock": self.clock,
             "readiness": Readiness(True),
-            "purge": self._purge,
+            "purger": self,
             "status": Status(),
             "metrics": lambda: b"# metrics\n",
             "inventory": Inventory(self.listed),
         }
         self.site = CacheSite(ProxyResource(Services(**(given | services))), self.clock, self.events.append)
 
-    def _purge(self, name: str, files: bool) -> Deferred[int]:
-        self.purged.append((name, files))
-        return succeed(0 if name == "unknown" else 2)
+    async def purge(self, wanted: Purge, done: Purged) -> None:
+        """See `interfaces.purging.Purger`."""
+        self.purged.append(wanted)
+        if wanted.name != "unknown":
+            done.names, done.pages, done.files, done.size = 1, 1, 1, 7
 
     def connect(self, peer: object = None) -> Transport:
         transport = Transport(peerAddress=peer or IPv4Address("TCP", "192.0.2.7", 4000))

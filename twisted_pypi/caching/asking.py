@@ -94,7 +94,7 @@ class Asking:
             if asked.outcome is not Outcome.ABSENT:
                 break
             if copy is not None:  # it may have been fresh, and must not be taken for an answer any more
-                await self.copies.make_stale(source, copy)
+                await self.copies.make_stale(copy, source.ttl)
         self._note_absence(route, sources, asked)
         return asked if asked.outcome is not Outcome.ABSENT or len(sources) == 1 else evolve(asked, index="")
 

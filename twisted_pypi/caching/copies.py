@@ -51,11 +51,11 @@ class Copies:
         """The page, with the one of the route's sources that it was stored for, and how fresh it is now."""
         return self.hold(next(source for source in route.sources if source.key == page.meta.key), page)
 
-    async def make_stale(self, source: PageSource, page: StoredPage) -> None:
-        """Have the source's page expire now."""
+    async def make_stale(self, page: StoredPage, ttl: float) -> None:
+        """Have a page that is fresh for `ttl` seconds expire now."""
         # Just stale, by the second that file times and sums may be off: --max-stale counts from here.
-        just_stale = self.now() - source.ttl - 1
-        await self.store.expire(source.key, min(page.validated_at, just_stale))
+        just_stale = self.now() - ttl - 1
+        await self.store.expire(page.meta.key, min(page.validated_at, just_stale))
 
 
 def _fits(page: StoredPage, source: PageSource) -> bool:

@@ -101,7 +101,7 @@ class Knowledge:
         known = _said_of(route, self._first(route, links))
         if known.hashes:
             return known, (links, None)
-        first = self.facts.hot_marks(_first_of(known.index), route.key)
+        first = self.facts.hot_marks(first_of(known.index), route.key)
         return None if first is None else (_with_first(known, first), (links, (known.index, first)))
 
     def holds(self, route: FileRoute, ground: Ground) -> bool:
@@ -109,7 +109,7 @@ class Knowledge:
         links, first = ground
         if self.facts.hot_links(route.companion_of or route.key) != links:
             return False
-        return first is None or self.facts.hot_marks(_first_of(first[0]), route.key) == first[1]
+        return first is None or self.facts.hot_marks(first_of(first[0]), route.key) == first[1]
 
     async def renewed(self, index: str, url: str, client: str) -> str | None:
         """Where the index says now that the file at `url` (with its query) is, its page being read anew if need be.
@@ -137,11 +137,11 @@ class Knowledge:
 
     async def remember(self, file: StoredFile) -> None:
         """Nobody announced a digest of the file: what it was at its first download is what it has to be."""
-        await self.facts.mark(_first_of(file.index), file.key, file.sha256, float("inf"))
+        await self.facts.mark(first_of(file.index), file.key, file.sha256, float("inf"))
 
     async def forget(self, index: str, keys: list[str]) -> None:
         """What the index's files were at their first download counts no more."""
-        await self.facts.unmark(_first_of(index), keys)
+        await self.facts.unmark(first_of(index), keys)
 
     async def withhold(self, route: FileRoute, known: Known) -> None:
         """This companion can't be had: the page that announced it is not to do so any more."""
@@ -152,7 +152,7 @@ class Knowledge:
         known = _said_of(route, link)
         if known.hashes:
             return known
-        return _with_first(known, await self.facts.marks(_first_of(known.index), route.key))
+        return _with_first(known, await self.facts.marks(first_of(known.index), route.key))
 
     async def _link(self, route: FileRoute) -> NamedLink | None:
         link = await self._said(route)
@@ -197,7 +197,7 @@ def agrees(file: StoredFile, hashes: Mapping[str, str]) -> bool | None:
     return True if hashes.keys() <= have.keys() else None
 
 
-def _first_of(index: str) -> str:
+def first_of(index: str) -> str:
     """The kind of mark (`Facts.mark`) for what the index's files were at their first download."""
     return f"first {index}"
 

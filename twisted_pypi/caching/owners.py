@@ -43,12 +43,13 @@ class Owners:
             self._remember(route.owner, source.index)
             await self.facts.set_owner(route.owner, source.index)
 
-    async def forget(self, route: PageRoute) -> None:
-        """The next page fetch decides anew."""
-        if route.owner is not None:
-            await self.facts.forget_owner(route.owner)
-            # Only now: who read the record before it was gone has remembered it meanwhile.
-            self._known.pop(route.owner, None)
+    async def forget(self, route: PageRoute, index: str | None = None) -> None:
+        """The next page fetch decides anew; with `index` only where that index is the owner."""
+        if route.owner is None or (index is not None and await self.facts.owner(route.owner) != index):
+            return
+        await self.facts.forget_owner(route.owner)
+        # Only now: who read the record before it was gone has remembered it meanwhile.
+        self._known.pop(route.owner, None)
 
     def _remember(self, name: str, index: str) -> None:
         if len(self._known) >= REMEMBERED:

@@ -133,21 +133,27 @@ class CachedPages:
             return await self._serve(route, held, Provenance(plan.state))
         return await self._fetched(route, sources, held, plan.wait, asker)
 
-    async def expire(self, route: PageRoute) -> int:
-        """Make the stored pages stale (how many), and forget who owns the name and that it was absent."""
+    async def expire(self, route: PageRoute, index: str | None = None) -> int:
+        """Make the stored pages stale (how many), and forget who owns the name and that it was absent.
+
+        With `index` this index's pages alone, and what it owns.
+        """
         if route.parts:
             self._unions.forget_failures()
-            return sum([await self.expire(part) for part in route.parts])
+            return sum([await self.expire(part, index) for part in route.parts])
         self._asking.forget_absence(route)
-        await self._owners.forget(route)
-        count = 0
-        for source in route.sources:
-            page = await self.store.pages.get(source.key)
-            if page is not None:
-                await self._copies.make_stale(source, page)
-                await self.refresher.announce_all(source.key)
-                count += 1
-        return count
+        await self._owners.forget(route, index)
+        wanted = (source for source in route.sources if index in (None, source.index))
+        return sum([await self.expire_stored(source.key, source.ttl) for source in wanted])
+
+    async def expire_stored(self, key: str, ttl: float) -> bool:
+        """Make the page with this key, which is fresh for `ttl` seconds, stale; whether there is one."""
+        page = await self.store.pages.get(key)
+        if page is None:
+            return False
+        await self._copies.make_stale(page, ttl)
+        await self.refresher.announce_all(key)
+        return True
 
     async def withhold(self, route: PageRoute, index: str, key: str) -> None:
         """Have the index's page no longer announce the companion of this file: it can't be had."""

@@ -1,8 +1,12 @@
-"""Purging by name: pages expire (they stay for a stale answer), files are deleted."""
+"""Purging by name or pattern: pages expire (they stay for a stale answer), files are deleted.
+
+One name after the other: whatever the pattern, no more than a batch of names and of a name's entries is in memory, and
+others have their turn between any two.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from attrs import define
 
@@ -10,13 +14,20 @@ from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.offline import files_named
 from twisted_pypi.caching.pages import CachedPages
 from twisted_pypi.errors import CacheError
-from twisted_pypi.interfaces import Mount, Store, Workers
-from twisted_pypi.model import PageRoute
+from twisted_pypi.interfaces import Listing, Mount, Store, Workers
+from twisted_pypi.interfaces.listing import MOST, Listed, Wanted
+from twisted_pypi.interfaces.purging import Purge, Purged
+from twisted_pypi.model import PageRoute, PageSource
+
+BATCH = 200
+"""Names that are looked up at a time."""
+
+_FILE, _PAGE = "file", "page"
 
 
 @define
-class Purger:
-    """Purges what the mounts know under a name.
+class CachePurger:
+    """`interfaces.purging.Purger` of what the mounts know under a name, and what is stored under it.
 
     `settled` waits until the file of a key is recorded, if clients have it whole already: it would come back otherwise.
     """
@@ -25,25 +36,45 @@ class Purger:
     pages: CachedPages
     knowledge: Knowledge
     store: Store
+    listing: Listing
     workers: Workers
     settled: Callable[[str], Awaitable[None]]
 
-    async def purge(self, name: str, files: bool) -> int:
-        """Expire the pages of `name` ("list": the project list), with `files` delete the files that they name.
+    async def purge(self, wanted: Purge, done: Purged) -> None:
+        """See `interfaces.purging.Purger`. A name that no mount knows, and of which nothing is stored, counts none."""
+        async for name in self._names(wanted):
+            before = done.entries
+            await self._purge_name(name, wanted, done)
+            done.names += done.entries > before
 
-        How many entries that were. A name that no mount can know counts none.
-        """
-        count = 0
+    async def _names(self, wanted: Purge) -> AsyncIterator[str]:
+        if "*" not in wanted.name:
+            yield wanted.name
+            return
+        last = ""
+        while names := await self.listing.names_after(last, Wanted(wanted.name, index=wanted.index, limit=BATCH)):
+            for name in names:
+                yield name
+            last = names[-1]
+        if wanted.name.strip("*") == "":
+            yield ""  # what has no name
+
+    async def _purge_name(self, name: str, wanted: Purge, done: Purged) -> None:
+        routes = list(self._routes(name))
         counted: set[str] = set()
-        for route in self._routes(name):
-            if files:
-                count += await self._delete_files(route)
-            expired = await self.pages.expire(route)
-            keys = {source.key for source in route.sources}
+        for route in routes:
+            if wanted.files:
+                await self._delete_named(route, wanted.index, done)
+            expired = await self.pages.expire(route, wanted.index)
+            keys = {source.key for source in _of_index(route, wanted.index)}
             # A mount of one index shows again what another one shows.
-            count += 0 if keys <= counted else expired
+            done.pages += 0 if keys <= counted else expired
             counted |= keys
-        return count
+        # As it is stored: the mounts know a name in any spelling.
+        for stored in {route.name or name for route in routes} or {name}:
+            await self._expire_others(stored, wanted.index, routes, counted, done)
+            if wanted.files:
+                await self._delete_stored(stored, wanted.index, done)
 
     def _routes(self, name: str) -> Iterable[PageRoute]:
         for mount in self.mounts:
@@ -52,19 +83,50 @@ class Purger:
             except CacheError:
                 continue
 
-    async def _delete_files(self, route: PageRoute) -> int:
-        count = 0
-        for source in route.sources:
+    async def _expire_others(
+        self, name: str, index: str | None, routes: list[PageRoute], known: set[str], done: Purged
+    ) -> None:
+        """Pages beside those of the routes: of one version, or of one file."""
+        ttls = {source.index: source.ttl for route in routes for source in route.sources}
+        skip = 0
+        while rows := await self._stored(name, _PAGE, index, skip):
+            for row in rows:
+                if row.key not in known:
+                    done.pages += await self.pages.expire_stored(row.key, ttls.get(row.index, 0.0))
+            skip += len(rows)
+
+    async def _delete_named(self, route: PageRoute, index: str | None, done: Purged) -> None:
+        """The files that stored pages name, those that are just being recorded among them."""
+        for source in _of_index(route, index):
             page = await self.store.pages.get(source.key)
             if page is None:
                 continue
             named = await files_named(route, page, self.store.pages, self.workers)
             named += [f"{key}.metadata" for key in named]
-            for key in named:
-                await self.settled(key)
-            await self.knowledge.forget(source.index, named)
-            held = await self.store.files.held(named)
-            for key in held:
-                await self.store.files.delete(key)
-            count += len(held)
-        return count
+            await self._delete(source.index, named, done)
+
+    async def _delete_stored(self, name: str, index: str | None, done: Purged) -> None:
+        """What is stored under the name beside that: files of pages that have gone."""
+        skip = 0
+        while rows := await self._stored(name, _FILE, index, skip):
+            before = done.files
+            for row in rows:
+                await self._delete(row.index, [row.key], done)
+            skip += len(rows) - (done.files - before)
+
+    async def _stored(self, name: str, kind: str, index: str | None, skip: int) -> list[Listed]:
+        return (await self.listing.entries(Wanted(name, kind, index, limit=MOST, skip=skip, exact=True)))[1]
+
+    async def _delete(self, index: str, keys: list[str], done: Purged) -> None:
+        for key in keys:
+            await self.settled(key)
+        await self.knowledge.forget(index, keys)
+        for key in await self.store.files.held(keys):
+            file = await self.store.files.get(key)
+            await self.store.files.delete(key)
+            done.files += 1
+            done.size += file.size if file is not None else 0
+
+
+def _of_index(route: PageRoute, index: str | None) -> tuple[PageSource, ...]:
+    return tuple(source for source in route.sources if index in (None, source.index))

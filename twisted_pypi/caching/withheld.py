@@ -12,7 +12,8 @@ from twisted_pypi.interfaces import Facts
 WITHHELD = 86400.0
 """Seconds after which a page announces the companion again, for upstream to deliver it then."""
 
-_KIND = "withheld"
+KIND = "withheld"
+"""Of the marks (`Facts.mark`)."""
 
 
 @define
@@ -25,7 +26,7 @@ class Withheld:
     async def of(self, page: str) -> frozenset[str]:
         """The keys of the files whose companions the page with this key is to pass over."""
         try:
-            marks = await self.facts.marks(_KIND, page)
+            marks = await self.facts.marks(KIND, page)
         except CacheError:  # the catalogue is out of order: the page is as upstream has it
             return frozenset()
         now = self.now()
@@ -33,8 +34,8 @@ class Withheld:
 
     async def add(self, page: str, file: str) -> None:
         """From now on the page passes over the companion of this file, for a while."""
-        await self.facts.mark(_KIND, page, file, self.now() + WITHHELD)
+        await self.facts.mark(KIND, page, file, self.now() + WITHHELD)
 
     async def forget(self, page: str) -> None:
         """The page is as upstream has it again."""
-        await self.facts.unmark(_KIND, [page])
+        await self.facts.unmark(KIND, [page])

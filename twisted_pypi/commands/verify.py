@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from typing import Any
 
 from twisted_pypi.commands.progress import Progress, progress_on
-from twisted_pypi.config import load_cache_dir
-from twisted_pypi.errors import ConfigError
-from twisted_pypi.storage.layout import CATALOGUE, FILES, PAGES
+from twisted_pypi.commands.reaching import add_directory, reach_directory
 from twisted_pypi.storage.verify import DAMAGED, FOREIGN, MISSING, UNREADABLE, Finding, Tally, verify
 from twisted_pypi.units import shown_size
 
@@ -32,33 +29,20 @@ WORDS = {
 def add_to(commands: Any) -> None:
     """Add the command to argparse's subcommands."""
     parser = commands.add_parser("verify", help="check the whole cache", description=DESCRIPTION, epilog=STATUS)
-    parser.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        help="the daemon's (default: $PYPICACHE_CACHE_DIR, the file's, $CACHE_DIRECTORY, $XDG_CACHE_HOME/pypicache)",
-    )
-    parser.add_argument("--config", metavar="FILE", help="the daemon's TOML file")
+    add_directory(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; the exit status. Raises `ConfigError`, `OSError` and `sqlite3.Error` when that can't be."""
-    given = {"cache-dir": arguments.cache_dir, "config": arguments.config}
-    directory = load_cache_dir({name: text for name, text in given.items() if text is not None}, os.environ)
-    expect_cache(directory)
+    directory = reach_directory(arguments)
     began = time.monotonic()
     with progress_on(sys.stderr, arguments.quiet) as progress:
         tally = verify(directory, Printer(progress), time.time)
     for line in summary(directory, tally, time.monotonic() - began):
         print(line)
     return 0 if tally.right else 1
-
-
-def expect_cache(directory: str) -> None:
-    """Raises `ConfigError` for a directory that never was a cache: a check would make it one."""
-    if not any(os.path.exists(os.path.join(directory, name)) for name in (CATALOGUE, FILES, PAGES)):
-        raise ConfigError("--cache-dir", f"{directory} holds no cache")
 
 
 class Printer:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from twisted_pypi.events import Event
 from twisted_pypi.interfaces.listing import Inventory, Listing
+from twisted_pypi.interfaces.purging import Purger
 from twisted_pypi.interfaces.serving import Files, Mount, Pages
 from twisted_pypi.interfaces.storage import Facts, FileStore, PageStore, PartialFile, Reader, Store
 from twisted_pypi.interfaces.upstream import Fetched, FetchedBody, Upstream
@@ -27,6 +28,7 @@ __all__ = [
     "PageStore",
     "Pages",
     "PartialFile",
+    "Purger",
     "Reader",
     "Store",
     "Upstream",

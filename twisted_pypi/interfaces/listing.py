@@ -88,6 +88,9 @@ class Listing(Protocol):
     async def names(self, wanted: Wanted) -> tuple[Totals, list[Heap]]:
         """The same, a row for each name."""
 
+    async def names_after(self, name: str, wanted: Wanted) -> list[str]:
+        """The next names from a to z, whatever the order that is wanted: for who goes through all."""
+
 
 class Inventory(Protocol):
     """What is stored, as documents to be written as JSON. Both raise `Unavailable` where the store can't tell."""

@@ -51,12 +51,13 @@ class Catalogue:
     `entries` and `size` are running totals, `footprint` what the database itself takes on disk; they may be read from
     any thread. Once `condemned`, it is deleted when it is closed, and the next start makes a new one.
     `unclean` tells that who had it open last did not close it. `name_of` (index, key) gives the name under which people
-    look for an entry, "" if it has none; it is asked when the entry is recorded, on the catalogue's thread.
+    look for an entry, "" if it has none, None if it can't be told now; it is asked when the entry is recorded, on the
+    catalogue's thread.
     """
 
     path: str
     patience: float = 10.0
-    name_of: Callable[[str, str], str] = field(default=lambda index, key: "", kw_only=True)
+    name_of: Callable[[str, str], str | None] = field(default=lambda index, key: None, kw_only=True)
     entries: int = field(default=0, init=False)
     size: int = field(default=0, init=False)
     footprint: int = field(default=0, init=False)
@@ -123,7 +124,7 @@ class Catalogue:
                 return
             name = self.name_of(entry.index, entry.key)
             self._db.execute(_RECORD, (*_row(entry), name))
-            said.record_links(self._db, entry.index, links, name, entry.stored_at)
+            said.record_links(self._db, entry.index, links, name or "", entry.stored_at)
         self._count(1 - len(before), entry.stamp.size - sum(before))
 
     def forget(self, rows: Iterable[tuple[str, str, int | None]]) -> None:
@@ -158,6 +159,19 @@ class Catalogue:
             answer = str(error)
         return str(answer)
 
+    def compact(self) -> int:
+        """Give back to the file system what the database has left in itself; how many bytes that were.
+
+        Takes seconds, and meanwhile as much disk again.
+        """
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before = _size(self.path)
+        if self._db.execute("PRAGMA freelist_count").fetchone()[0]:
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._count(0, 0)
+        return before - _size(self.path)
+
     def used(self, batch: Iterable[tuple[float, str, str]]) -> None:
         """Note (time, kind, key) of uses."""
         with self._transaction():
@@ -187,10 +201,10 @@ class Catalogue:
         return going_on, dropped
 
     def name_some(self, limit: int) -> int:
-        """Name up to `limit` entries of a time when none was named; how many that were."""
+        """Name up to `limit` entries of a time when that could not be; how many that were."""
         rows = self._db.execute(_UNNAMED, (limit,)).fetchall()
         with self._transaction():
-            named = ((self.name_of(index, key), kind, key) for kind, key, index in rows)
+            named = ((self.name_of(index, key) or "", kind, key) for kind, key, index in rows)
             self._db.executemany("UPDATE entries SET name = ? WHERE kind = ? AND key = ?", named)
         return len(rows)
 
@@ -220,6 +234,11 @@ class Catalogue:
         """See `marks.forget_marks`."""
         with self._transaction():
             marks.forget_marks(self._db, kind, subjects)
+
+    def unmark_until(self, now: float) -> int:
+        """See `marks.forget_past`."""
+        with self._transaction():
+            return marks.forget_past(self._db, now)
 
     def _connect(self) -> None:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))

@@ -20,6 +20,7 @@ from twisted_pypi.storage.eviction import Evictor
 from twisted_pypi.storage.layout import CATALOGUE, FILES, PAGES
 from twisted_pypi.storage.limits import Limits, Room
 from twisted_pypi.storage.lock import OPTION, DirectoryLock, lock_directory
+from twisted_pypi.storage.pruning import Pruner
 from twisted_pypi.storage.reconcile import Reconciler
 from twisted_pypi.storage.rows import FILE, PAGE
 from twisted_pypi.storage.tree import Tree
@@ -46,6 +47,7 @@ class DiskStore:
     _pages: DiskPages = field(init=False)
     _evictor: Evictor = field(init=False)
     _reconciler: Reconciler = field(init=False)
+    _pruner: Pruner = field(init=False)
     _lock: DirectoryLock | None = field(default=None, init=False)
     _open: bool = field(default=False, init=False)
     _rebuilding: bool = field(default=False, init=False)
@@ -59,6 +61,7 @@ class DiskStore:
         self.files = self._files = DiskFiles(engine)
         self._evictor = Evictor(engine, {PAGE: pages, FILE: self._files})
         self._reconciler = Reconciler(engine, facts, self.pages)
+        self._pruner = Pruner(engine)
         engine.grown = self._evictor.check
 
     async def start(self) -> None:
@@ -82,6 +85,7 @@ class DiskStore:
         self._open = True
         self._engine.tasks.run(self._reconciler.run(leftovers))
         self._evictor.start()
+        self._pruner.start()
 
     async def stop(self) -> None:
         """Write behind what is pending, close, unlock. Idempotent."""
@@ -90,6 +94,7 @@ class DiskStore:
         self._open = False
         self._reconciler.stop()
         self._evictor.stop()
+        self._pruner.stop()
         self._engine.recency.flush()
         await self._engine.tasks.settle()
         self._files.close()

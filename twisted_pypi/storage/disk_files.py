@@ -11,10 +11,10 @@ from attrs import define, evolve, field
 
 from twisted_pypi.answers import ByteSource, Seal
 from twisted_pypi.digests import Digests
-from twisted_pypi.errors import Unavailable
 from twisted_pypi.lru import Lru
 from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.storage.catalogue import Catalogue
+from twisted_pypi.storage.checks import Checks, Gone
 from twisted_pypi.storage.digests import read_digests
 from twisted_pypi.storage.engine import Engine, refuse_without_descriptors
 from twisted_pypi.storage.hot_bodies import HotBodies
@@ -42,7 +42,7 @@ class DiskFiles:
     distrust_before: float = field(default=0.0, init=False)
     leftovers: Leftovers = field(init=False)
     _partials: Partials = field(init=False)
-    _checks: dict[str, list[CheckedSource]] = field(factory=dict, init=False)
+    _checks: Checks = field(init=False)
     _hot: Lru[str, Entry] = field(factory=lambda: Lru(_HOT), init=False)
     _bodies: HotBodies = field(init=False)
     _locks: KeyLocks = field(factory=KeyLocks, init=False)
@@ -50,6 +50,7 @@ class DiskFiles:
     def __attrs_post_init__(self) -> None:
         self.leftovers = Leftovers(self.engine)
         self._partials = Partials(self.engine, self.leftovers, self._place)
+        self._checks = Checks(self.engine, self._recheck)
         self._bodies = HotBodies(self.engine.tree, self.engine.bodies)
 
     def hot(self, key: str) -> StoredFile | None:
@@ -178,21 +179,8 @@ class DiskFiles:
         if self._is_checked(entry):
             return FileSource(descriptor, 0, entry.stamp.size, closed)
         source = CheckedSource(descriptor, 0, entry.stamp.size, closed)
-        if entry.key in self._checks:
-            self._checks[entry.key].append(source)
-        else:
-            self._checks[entry.key] = [source]
-            self.engine.tasks.run(self._check(entry))
+        self._checks.watch(entry, source)
         return source
-
-    async def _check(self, entry: Entry) -> None:
-        failure: Exception | None = None
-        try:
-            (await self._recheck(entry)).close()
-        except (LookupError, Unavailable) as error:
-            failure = error
-        for source in self._checks.pop(entry.key):
-            source.settle(failure)
 
     async def _recheck(self, seen: Entry) -> FileSource:
         """The file may not be the one that was recorded, but may have its content."""
@@ -200,10 +188,10 @@ class DiskFiles:
             entry = await self.engine.ask(None, Catalogue.entry, FILE, seen.key)
             if entry is None or entry.sha256 != seen.sha256:
                 self._forget(seen.key)
-                raise LookupError(f"gone or replaced: {seen.key}")
+                raise Gone(f"gone or replaced: {seen.key}")
             read = await self._read(entry, ())
             if read is None:
-                raise LookupError(f"gone: {seen.key}")
+                raise Gone(f"gone: {seen.key}")
             descriptor, stamp, digests = read
             if digests.hexdigest("sha256") != entry.sha256:
                 os.close(descriptor)

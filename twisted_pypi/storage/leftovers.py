@@ -18,6 +18,7 @@ from twisted_pypi.digests import Digests
 from twisted_pypi.records import PartialOrigin
 from twisted_pypi.storage.digests import digests_of
 from twisted_pypi.storage.engine import Engine
+from twisted_pypi.storage.tree import Tree
 
 LONGEST = 7 * 86400.0
 SHARE = 10
@@ -113,14 +114,16 @@ class Leftovers:
 
     def _look(self) -> tuple[list[str], list[Leftover]]:
         names = self.engine.tree.leftovers()
-        return names, list(self._noted(names))
+        return names, list(noted(self.engine.tree, names))
 
-    def _noted(self, names: list[str]) -> Iterator[Leftover]:
-        for name in names:
-            with suppress(OSError, ValueError):
-                note = Note.decode(self.engine.tree.read_note(name))
-                state = self.engine.tree.stat_partial(name)
-                yield Leftover(name, note, state.st_size, state.st_mtime)
+
+def noted(tree: Tree, names: Iterable[str]) -> Iterator[Leftover]:
+    """The partial files among these names in `tmp/`, as far as a note says what they are of. Blocks."""
+    for name in names:
+        with suppress(OSError, ValueError):
+            note = Note.decode(tree.read_note(name))
+            state = tree.stat_partial(name)
+            yield Leftover(name, note, state.st_size, state.st_mtime)
 
 
 def reopened(leftover: Leftover, descriptor: int, digests: Digests) -> int:

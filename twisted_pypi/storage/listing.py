@@ -54,6 +54,10 @@ class DiskListing:
         """The same, a row for each name. Raises `Unavailable`."""
         return await self.workers.run(heaped, self.directory, wanted)
 
+    async def names_after(self, name: str, wanted: Wanted) -> list[str]:
+        """The next names from a to z. Raises `Unavailable`."""
+        return await self.workers.run(names_after, self.directory, name, wanted)
+
 
 def listed(directory: str, wanted: Wanted, at_rest: bool = False) -> tuple[Totals, list[Listed]]:
     """Pages and files, each a row; `at_rest`: no daemon uses the directory. Raises `Unavailable`."""
@@ -74,17 +78,30 @@ def heaped(directory: str, wanted: Wanted, at_rest: bool = False) -> tuple[Total
         return _totals(db, where, values), [Heap(*row) for row in db.execute(query, (*values, *_slice(wanted)))]
 
 
+def names_after(directory: str, name: str, wanted: Wanted, at_rest: bool = False) -> list[str]:
+    """The next names from a to z. Raises `Unavailable`."""
+    where, values = _where(wanted)
+    clause = f"{where} AND name > ?" if where else "WHERE name > ?"
+    query = f"SELECT DISTINCT name FROM entries {clause} ORDER BY name LIMIT ?"
+    with _reading(directory, at_rest) as db:
+        return [row[0] for row in db.execute(query, (*values, name, _slice(wanted)[0]))]
+
+
 def pattern_of(text: str) -> str:
     """What a name has to fit, in the words of SQLite's GLOB: `*` alone stands for something else."""
-    folded = text.lower().replace("_", "-").replace(".", "-")
-    plain = "".join(f"[{each}]" if each in "[?" else each for each in folded)
+    plain = "".join(f"[{each}]" if each in "[?" else each for each in folded(text))
     return plain if "*" in plain else f"*{plain}*"
+
+
+def folded(text: str) -> str:
+    """The name without what makes no difference: case, and which of the separators."""
+    return text.lower().replace("_", "-").replace(".", "-")
 
 
 def _where(wanted: Wanted) -> tuple[str, list[str]]:
     terms: list[tuple[str, str]] = []
     if wanted.exact:
-        terms.append(("name = ?", wanted.text))
+        terms.append(("name = ?" if wanted.text else "coalesce(name, '') = ?", wanted.text))
     elif wanted.text:
         terms.append((_FITS, pattern_of(wanted.text)))
     if wanted.kind:

@@ -17,6 +17,11 @@ def set_mark(db: sqlite3.Connection, kind: str, subject: str, value: str, until:
     db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", (kind, subject, value, until))
 
 
+def forget_past(db: sqlite3.Connection, now: float) -> int:
+    """Drop all values that count no more; how many."""
+    return db.execute("DELETE FROM marks WHERE until < ?", (now,)).rowcount
+
+
 def forget_marks(db: sqlite3.Connection, kind: str, subjects: Iterable[str]) -> None:
     """Drop all values of the subjects."""
     db.executemany("DELETE FROM marks WHERE kind = ? AND subject = ?", ((kind, subject) for subject in subjects))

@@ -89,6 +89,10 @@ class FileSource:
             if self.closed:
                 self.closed()
 
+    def duplicate(self) -> int | None:
+        """A further descriptor of the same file, None when this one has been given back. Raises `OSError`."""
+        return os.dup(self.fileno) if self._open else None
+
     def _limit(self, position: int) -> int:
         """How far who is at `position` may read."""
         return self.size

@@ -12,17 +12,17 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
+from functools import partial
 from typing import Protocol
 
 from attrs import define, evolve, field, frozen
 
-from twisted_pypi.storage.adoption import find, is_foreign, is_nameless, opened, shown, unrecorded
+from twisted_pypi.storage.adoption import opened, shown
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.faults import fault_of, path_of
-from twisted_pypi.storage.layout import CATALOGUE, FILES, LOCK, OWN, PAGES, TEMPORARY, Path
+from twisted_pypi.storage.layout import CATALOGUE, OWN
 from twisted_pypi.storage.lock import lock_directory
-from twisted_pypi.storage.pagefile import DamagedPage
+from twisted_pypi.storage.opened import OpenDirectory, keep_owner
 from twisted_pypi.storage.rows import FILE, PAGE, Entry, Stamp
 from twisted_pypi.storage.tree import Tree
 
@@ -114,7 +114,7 @@ def _catalogue(directory: str, listener: Listener) -> Iterator[tuple[Catalogue, 
         catalogue.close()
         catalogue.condemned = False
         catalogue.open()
-    _keep_owner(directory)
+    keep_owner(directory)
     if reason:
         tally.findings[DAMAGED] = 1
         listener.found(Finding(DAMAGED, CATALOGUE, f"made again from the files: {reason}"))
@@ -124,14 +124,6 @@ def _catalogue(directory: str, listener: Listener) -> Iterator[tuple[Catalogue, 
         done = True
     finally:
         catalogue.close(clean=done or not catalogue.unclean)
-
-
-def _keep_owner(directory: str) -> None:
-    """Whoever runs this as root leaves nothing that the directory's owner can't use."""
-    owner = os.stat(directory)
-    if os.geteuid() == 0 and owner.st_uid:
-        for name in (LOCK, TEMPORARY, *(CATALOGUE + ending for ending in ("", "-wal", "-shm"))):
-            os.chown(os.path.join(directory, name), owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 @define
@@ -146,9 +138,9 @@ class _Check:
     def run(self) -> None:
         self.listener.total(self.catalogue.size)
         self.tally.partial = len(self.tree.leftovers())
-        # Pages first: they tell the digests of files that were found.
-        self._unrecorded(PAGE, PAGES)
-        self._unrecorded(FILE, FILES)
+        # Whether what was found is right is seen with all the others.
+        opened = OpenDirectory(self.tree, self.catalogue)
+        self.tally.adopted = opened.adopt(self.now(), partial(self._note, FOREIGN, reason="left alone"), self._refused)
         self._recorded()
         for path in self.tree.strangers(OWN):
             self._note(FOREIGN, shown(path), "left alone")
@@ -191,29 +183,11 @@ class _Check:
             return Finding(DAMAGED, shown(path), reason)
         return evolve(entry, stamp=stamp, checked_at=self.now())
 
-    def _unrecorded(self, kind: str, top: str) -> None:
-        """Everything below `top` that the catalogue doesn't know."""
-        paths = self.tree.walk(top)
-        while some := list(islice(paths, _SLICE)):
-            for path in unrecorded(self.catalogue, kind, some):
-                if is_foreign(path):
-                    self._note(FOREIGN, shown(path), "left alone")
-                elif is_nameless(kind, path):
-                    self.tree.remove(path)  # nobody will ask for it
-                else:
-                    self._adopt(kind, path)
-
-    def _adopt(self, kind: str, path: Path) -> None:
-        """Record what was found; whether it is right is seen with all the others."""
-        try:
-            found = find(self.tree, kind, path, self.now())
-            self.catalogue.record(found.entry, found.links)
-            self.tally.adopted += 1
-        except DamagedPage as error:
-            self._note(DAMAGED, shown(path), str(error))
-            self.tree.remove(path)
-        except OSError as error:
-            self._note(UNREADABLE, shown(path), error.strerror or "")
+    def _refused(self, path: str, error: Exception) -> None:
+        if isinstance(error, OSError):
+            self._note(UNREADABLE, path, error.strerror or "")
+        else:
+            self._note(DAMAGED, path, str(error))
 
     def _count(self, entry: Entry) -> None:
         self.tally.files += entry.kind == FILE

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from urllib.parse import unquote
 
 from attrs import frozen
 
 from twisted_pypi.errors import Absent, BadPath
-from twisted_pypi.interfaces import Inventory
+from twisted_pypi.events import CachePurged
+from twisted_pypi.interfaces import Inventory, Observer, Purger
 from twisted_pypi.interfaces.listing import MOST, ORDERS, Wanted
+from twisted_pypi.interfaces.purging import Purge, Purged
 from twisted_pypi.web.clients import Ask
 from twisted_pypi.web.problems import Problem
 from twisted_pypi.web.responding import Reply, simple_reply
@@ -90,19 +92,32 @@ def _is_loopback_host(host: str) -> bool:
     return name.lower() == "localhost" or _is_loopback(name)
 
 
-async def purge_reply(purge: Callable[[str, bool], Awaitable[int]], path: str, ask: Ask) -> Reply:
-    """Purge the name that the path gives ("list": the project list).
+async def purge_reply(purger: Purger, observer: Observer, path: str, ask: Ask) -> Reply:
+    """Purge the name or pattern that the path gives ("list": the project list), and have it be known who did.
 
     The list is there whether it is stored or not. Raises `Absent` for a name of which nothing is stored, `BadPath` for
-    a path that gives no name.
+    a path that gives no name, `Unavailable` when the store can't tell.
     """
     name = unquote(path.removeprefix(ADMIN_PATH)).rstrip("/")
     if not name or "/" in name:
-        raise BadPath("Say what to purge: /cache/list or /cache/NAME")
-    count = await purge(name, ask.parameter("files") in _TRUE)
-    if not count and name != PROJECT_LIST:
-        raise Absent(f"Nothing is stored of {name}")
-    return _json_reply({"status": "success", "data": {"name": name, "purged": count}})
+        raise BadPath("Say what to purge: /cache/list, /cache/NAME, or a pattern as in /cache/acme-*")
+    wanted = Purge(name, ask.parameter("files") in _TRUE, ask.parameter("index") or None)
+    done, complete = Purged(), False
+    try:
+        await purger.purge(wanted, done)
+        complete = True
+    finally:
+        if done.entries or not complete:
+            observer(CachePurged(ask.client, _in_words(wanted), done.pages, done.files, done.size, complete))
+    if not done.entries and (name != PROJECT_LIST or wanted.index):
+        raise Absent(f"Nothing is stored of {_in_words(wanted)}")
+    counts = {"purged": done.entries, "names": done.names, "pages": done.pages, "files": done.files, "bytes": done.size}
+    return _json_reply({"status": "success", "data": {"name": name, **counts}})
+
+
+def _in_words(wanted: Purge) -> str:
+    of_index = f" of index {wanted.index}" if wanted.index is not None else ""
+    return f"{wanted.name}{of_index}{' with files' if wanted.files else ''}"
 
 
 async def listing_reply(inventory: Inventory, ask: Ask) -> Reply:

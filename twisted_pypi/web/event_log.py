@@ -36,6 +36,10 @@ _LINES = {
     events.DirectoryTrouble: (LogLevel.warn, "directory {index}: {path}: {reason}"),
     events.DirectoryTaken: (LogLevel.info, "directory {index}: {files} files of {projects} projects"),
     events.Evicted: (LogLevel.info, "dropped {entries} least recently used entries, {size} bytes"),
+    events.CachePurged: (
+        LogLevel.info,
+        "{client} purged {what}: {pages} pages expired, {files} files of {size} bytes deleted{verdict}",
+    ),
     events.TurnedAway: (LogLevel.debug, "a connection of {client} was turned away: {reason}"),
     events.Crowded: (
         LogLevel.warn,
@@ -91,6 +95,8 @@ def _verdict(event: events.Event) -> str:
             return "taken after waiting long enough" if event.accepted else "ours is kept"
         case events.TransferEnded():
             return "stored" if event.stored else f"not stored ({escaped(event.reason)})"
+        case events.CachePurged():
+            return "" if event.complete else "; then it was broken off"
         case events.BreakerChanged():
             return "down" if event.open else "up again"
     return ""

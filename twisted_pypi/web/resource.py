@@ -7,7 +7,7 @@ prefix); `--allow` (403); prefix (404); method (405); our own paths (admin); wha
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from twisted_pypi import hops
 from twisted_pypi.errors import Absent, Forbidden
-from twisted_pypi.interfaces import Files, Inventory, Mount, Observer, Pages, Workers
+from twisted_pypi.interfaces import Files, Inventory, Mount, Observer, Pages, Purger, Workers
 from twisted_pypi.model import FileRoute, PageRoute, Redirect, Route
 from twisted_pypi.web.admin import (
     ADMIN_PATH,
@@ -58,9 +58,8 @@ class Services:
     """What the resource needs; the composition root makes it.
 
     `mounts` are asked in order, the first that knows a path answers. `clock.seconds()` is seconds since the epoch.
-    `prefix` is "" or "/path" without trailing slash; `base_url` is `--base-url` or "". `purge(name, files)` expires the
-    pages of a name ("list": the project list), with `files` deletes its files too, and tells how many entries that
-    were. `status` makes the page for people and `/+status`; `metrics()` is the text for Prometheus; `inventory`
+    `prefix` is "" or "/path" without trailing slash; `base_url` is `--base-url` or "". `purger` purges, but for
+    `offline`. `status` makes the page for people and `/+status`; `metrics()` is the text for Prometheus; `inventory`
     lists what is stored.
     """
 
@@ -71,7 +70,7 @@ class Services:
     observer: Observer
     clock: IReactorTime
     readiness: Readiness
-    purge: Callable[[str, bool], Awaitable[int]]
+    purger: Purger
     status: Status
     metrics: Callable[[], bytes]
     inventory: Inventory
@@ -81,6 +80,7 @@ class Services:
     trusted_proxy: Networks = ()
     admin_token: str = ""
     identity: str = ""
+    offline: bool = False
 
 
 class ProxyResource(Resource):
@@ -176,7 +176,9 @@ class ProxyResource(Resource):
         is_admin(ask, self._policy)
         if ask.method != "DELETE":
             return listing_reply(self._services.inventory, ask)
-        return purge_reply(self._services.purge, path, ask)
+        if self._services.offline:
+            raise Problem(409, "Offline nothing can be fetched again: nothing is purged")
+        return purge_reply(self._services.purger, self._services.observer, path, ask)
 
     def _own(self, ask: Ask, path: str) -> Answer | None:
         services = self._services
