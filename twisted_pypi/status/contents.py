@@ -63,10 +63,13 @@ class Contents:
     def __attrs_post_init__(self) -> None:
         self._largest = Recent(self.steady, LASTING)
 
-    async def largest(self, audience: Audience) -> list[Mapping[str, Any]]:
-        """The packages with the most bytes in files, as JSON has them; none while the catalogue can't be read."""
+    async def largest(self, audience: Audience, condition: str) -> list[Mapping[str, Any]]:
+        """The packages with the most bytes in files, as JSON has them; none while the catalogue can't be read.
+
+        `condition` is the catalogue's: what was seen while it was another one is not shown for longer.
+        """
         try:
-            return await self._largest.get(audience, partial(self._look, audience))
+            return await self._largest.get((audience, condition), partial(self._look, audience))
         except Unavailable:
             return []
 

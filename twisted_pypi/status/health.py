@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from attrs import define, field
 
@@ -42,21 +43,30 @@ class Health:
     """An observer of events."""
 
     seconds: Callable[[], float]
-    _records: Lru[str, Record] = field(factory=lambda: Lru(MOST, lambda _: 1), init=False)
+    _records: Lru[str, Record] = field(factory=lambda: Lru(MOST), init=False)
+    _handlers: dict[type[Event], Callable[[Any], None]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._handlers = {FetchDone: self._answered, FetchFailed: self._failed, BreakerChanged: self._turned}
 
     def observe(self, event: Event) -> None:
         """Note what an origin did; other events are ignored."""
-        match event:
-            case FetchDone():
-                record = self._record_at(event.url)
-                record.answered = self.seconds()
-                before = event.seconds if record.latency is None else record.latency
-                record.latency = before + _WEIGHT * (event.seconds - before)
-            case FetchFailed():
-                record = self._record_at(event.url)
-                record.failed, record.reason = self.seconds(), event.reason[:_LONGEST]
-            case BreakerChanged():
-                self._record(event.origin).down = event.open
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def _answered(self, event: FetchDone) -> None:
+        record = self._record_at(event.url)
+        record.answered = self.seconds()
+        before = event.seconds if record.latency is None else record.latency
+        record.latency = before + _WEIGHT * (event.seconds - before)
+
+    def _failed(self, event: FetchFailed) -> None:
+        record = self._record_at(event.url)
+        record.failed, record.reason = self.seconds(), event.reason[:_LONGEST]
+
+    def _turned(self, event: BreakerChanged) -> None:
+        self._record(event.origin).down = event.open
 
     def of(self, origin: str) -> Record:
         """What is known of an origin."""

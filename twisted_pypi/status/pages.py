@@ -58,8 +58,11 @@ class StatusPages:
 
     async def _document(self, seen_by: Audience) -> Document:
         document = await self.report.document(self.shown.sources, self.shown.offline, seen_by)
-        opening = document["catalogue"] == "opening"
-        return {**document, "largest": [] if opening else await self.contents.largest(seen_by)}
+        condition = document["catalogue"]
+        return {
+            **document,
+            "largest": [] if condition == "opening" else await self.contents.largest(seen_by, condition),
+        }
 
     async def _page(self, base: str, query: str, admin: bool) -> bytes:
         document = await self.document(admin)

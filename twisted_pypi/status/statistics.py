@@ -77,18 +77,16 @@ class Statistics:
 
     def observe(self, event: Event) -> None:
         """Gather one event; kinds that aren't counted are ignored."""
-        kind = type(event)
-        if kind is Served:
-            # By identity: the same answer is the same event, and the list keeps it alive.
-            gathered = self._events.get(id(event))
-            if gathered is None:
-                if len(self._events) >= MOST_EVENTS:
-                    self.settle()
-                self._events[id(event)] = [event, 1]
-            else:
-                gathered[1] += 1
-        elif kind is BytesFetched:
-            self._fetched += event.count  # type: ignore[attr-defined]
+        # By identity: the same answer is the same event, and the list keeps it alive.
+        gathered = self._events.get(id(event))
+        if gathered is not None:
+            gathered[1] += 1
+        elif isinstance(event, Served):
+            if len(self._events) >= MOST_EVENTS:
+                self.settle()
+            self._events[id(event)] = [event, 1]
+        elif isinstance(event, BytesFetched):
+            self._fetched += event.count
 
     def settle(self) -> None:
         """Put what was gathered where it belongs: into the hour and the day in which that was begun."""
