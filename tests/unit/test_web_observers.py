@@ -519,16 +519,28 @@ class TestMetrics:
         assert b"_created" not in text
 
     def test_a_breaker_closes_again(self) -> None:
-        metrics = Metrics()
-        metrics.observe(events.BreakerChanged("https://h", True))
-        metrics.observe(events.BreakerChanged("https://h", False))
+        metrics = Metrics(frozenset({"https://h", "https://j"}))
+        for origin in ("https://h", "https://i"):
+            metrics.observe(events.BreakerChanged(origin, True))
+            assert f'pypicache_breaker_open{{origin="{origin}"}} 1.0'.encode() in metrics.render()[1]
+            metrics.observe(events.BreakerChanged(origin, False))
         assert b'pypicache_breaker_open{origin="https://h"} 0.0' in metrics.render()[1]
+        assert b"https://i" not in metrics.render()[1]
+        metrics.observe(events.BreakerChanged("https://h", True))
+        metrics.use(frozenset())
+        assert b'pypicache_breaker_open{origin="https://h"} 1.0' in metrics.render()[1]
+        assert b"https://j" not in metrics.render()[1]
+        metrics.observe(events.BreakerChanged("https://h", False))
+        assert b"https://h" not in metrics.render()[1]
 
     def test_origins_are_bounded(self) -> None:
         metrics = Metrics()
         for number in range(1000):
             metrics.observe(events.BreakerChanged(f"https://h{number}", True))
         assert metrics.render()[1].count(b"pypicache_breaker_open{") == 200
+        for number in range(1000):
+            metrics.observe(events.BreakerChanged(f"https://h{number}", False))
+        assert metrics.render()[1].count(b"pypicache_breaker_open{") == 0
 
     def test_two_do_not_share_their_counters(self) -> None:
         one, other = Metrics(), Metrics()
