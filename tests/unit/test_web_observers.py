@@ -479,7 +479,7 @@ class TestMetrics:
 
     def test_what_is_configured_is_told_before_anything_happens(self) -> None:
         metrics = Metrics(frozenset({"https://h"}))
-        metrics.use(frozenset({"https://i"}))
+        metrics.use(frozenset({"https://h", "https://i"}))
         text = metrics.render()[1]
         for line in (
             b'pypicache_breaker_open{origin="https://h"} 0.0\n',
