@@ -360,12 +360,8 @@ class TestEventLog:
     @pytest.mark.parametrize(
         "make",
         [
-            lambda n: events.FetchFailed(f"https://a.example/{n}", f"reason {n}", False),
-            lambda n: events.PageRejected(f"https://a.example/{n}", f"reason {n}"),
             lambda n: events.PageRegressed(f"https://a.example/{n}", 2, 1, False),
             lambda n: events.IntegrityFailed(f"https://a.example/{n}", "sha256", "a", str(n)),
-            lambda n: events.TransferBroke(f"https://a.example/{n}", n, "reset"),
-            lambda n: events.TransferEnded(f"https://a.example/{n}", n, False, "reset"),
             lambda n: events.OwnerAbsent(f"name-{n}", "internal"),
             lambda n: events.BreakerChanged(f"https://h{n}.example", True),
             lambda n: events.Evicted(n, n),
@@ -376,9 +372,27 @@ class TestEventLog:
     ) -> None:
         assert len(self.observed(*map(make, range(500)))) == 60
 
-    def test_one_origin_does_not_hide_another(self) -> None:
-        made = [events.FetchFailed(f"https://{host}.example/{n}", "x", False) for host in "ab" for n in range(99)]
-        assert len(self.observed(*made)) == 120
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda url, reason: events.FetchFailed(url, reason, False),
+            events.PageRejected,
+            lambda url, reason: events.TransferBroke(url, 1, reason),
+            lambda url, reason: events.TransferEnded(url, 1, False, reason),
+        ],
+    )
+    def test_the_same_reason_is_told_twenty_times_a_minute_of_each_origin(
+        self, make: Callable[[str, str], events.Event]
+    ) -> None:
+        hosts, reasons = "ab", ("reset", "refused")
+        made = [make(f"https://{h}.example/{n}", reason) for n in range(99) for h in hosts for reason in reasons]
+        assert len(self.observed(*made)) == 4 * 20
+
+    def test_one_kind_does_not_hide_another(self) -> None:
+        made = [events.FetchFailed("https://a.example/", f"reason {n}", False) for n in range(2000)]
+        lines = self.observed(*made, events.StoreTrouble("begin", "full"))
+        assert len(lines) == 1001
+        assert lines[-1] == "store: begin: full"
 
     def test_every_file_that_was_stored_is_told(self) -> None:
         made = [events.TransferEnded(f"https://a.example/{n}", n, True) for n in range(500)]
