@@ -104,7 +104,7 @@ class Instruments(Collector):
     def _memory(self) -> Iterator[Metric]:
         taken, (answers, size) = self.store.occupancy(), self.answers()
         bodies, weight, limit = taken.bodies
-        records = {f"{kind} records": count for kind, count in taken.records.items()}
+        records = {f"{kind}_records": count for kind, count in taken.records.items()}
         held = {"bodies": bodies, "answers": answers, **records}
         yield _family("memory_entries", "What is kept in memory", "cache", held)
         yield _family("memory_bytes", "Bytes kept in memory", "cache", {"bodies": weight, "answers": size})

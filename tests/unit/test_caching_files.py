@@ -22,7 +22,7 @@ from twisted_pypi.caching.supplied import Supplied
 from twisted_pypi.caching.supplying import Supplier
 from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.errors import Absent, Forbidden, Unavailable, UpstreamFailed
-from twisted_pypi.events import FetchFailed, IntegrityFailed, TransferEnded
+from twisted_pypi.events import FetchFailed, IntegrityFailed, TransferEnded, TransferResumed
 from twisted_pypi.interfaces.purging import Purge, Purged
 from twisted_pypi.model import FetchRequest, FileLink, FileRoute
 from twisted_pypi.records import StoredFile
@@ -345,7 +345,9 @@ class GoingOn(FilesCase):
         self.assertEqual(request.headers, {"Range": f"bytes={self.half}-", "If-Range": '"1"'})
         got = self.successResultOf(asked)
         self.assertEqual((got.length, self.whole(got)), (len(BODY), BODY))
+        self.assertEqual([event.stopped for event in self.of_kind(TransferEnded)], [False, False])
         self.assertEqual(self.of_kind(TransferEnded)[-1].stored, True)
+        self.assertEqual(self.of_kind(TransferResumed), [TransferResumed(URL, self.half)])
 
     def test_a_server_may_send_less_than_was_asked_for(self) -> None:
         self.name()
@@ -379,6 +381,7 @@ class GoingOn(FilesCase):
         self.upstream.answer(self.rest())
         self.successResultOf(Deferred.fromCoroutine(self.files.stop()))
         self.assertIsNotNone(self.successResultOf(asked).source.failure)
+        self.assertEqual([event.stopped for event in self.of_kind(TransferEnded)], [False, True])
         asked = self.ask()
         self.assertEqual(self.deliver(self.rest()).headers, {"Range": f"bytes={self.half}-"})
         self.assertEqual(self.body_of(asked), BODY)

@@ -74,7 +74,7 @@ def test_memory(bench: Bench) -> None:
     assert source is not None
     assert bench.value("memory_entries", cache="bodies") == 1
     assert bench.value("memory_bytes", cache="bodies") == 5
-    assert bench.value("memory_entries", cache="files records") == 1
+    assert bench.value("memory_entries", cache="file_records") == 1
     assert bench.value("memory_entries", cache="answers") == 3
     assert bench.value("memory_bytes", cache="answers") == 333
 

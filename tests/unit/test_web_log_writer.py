@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from select import PIPE_BUF
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from twisted_pypi.web import log_writer
-from twisted_pypi.web.log_writer import BEHIND, ThreadWriter
+from twisted_pypi.web.log_writer import BEHIND, ThreadWriter, pieces
 
 
 @pytest.fixture
@@ -98,3 +102,34 @@ def test_a_failure_is_told_until_it_is_over(writer: ThreadWriter, tmp_path: Path
     writer.stop()
     assert writer.error is None
     assert target.read_bytes() == b"kept"
+
+
+@given(
+    st.lists(st.binary(max_size=PIPE_BUF + 10).map(lambda line: line.replace(b"\n", b"")), max_size=8), st.booleans()
+)
+def test_lines_are_cut_between_each_other_only(lines: list[bytes], ended: bool) -> None:
+    data = b"\n".join(lines) + b"\n" * ended
+    cut = list(pieces(data))
+    assert b"".join(cut) == data
+    assert all(cut)
+    assert all(piece.endswith(b"\n") for piece in cut[:-1])
+    assert all(len(piece) <= PIPE_BUF or piece.count(b"\n", 0, -1) == 0 for piece in cut)
+    assert all(len(one) + len(other) > PIPE_BUF for one, other in pairwise(cut[:-1]) if len(other) <= PIPE_BUF)
+
+
+def test_two_that_share_a_pipe_keep_their_lines_whole() -> None:
+    reader, *ends = os.pipe()
+    ends.append(os.dup(ends[0]))
+    writers = [ThreadWriter(), ThreadWriter()]
+    line = {writer: bytes([letter]) * 150 + b"\n" for writer, letter in zip(writers, b"ab", strict=True)}
+    for writer, end in zip(writers, ends, strict=True):
+        writer.start(end)
+        for _ in range(20):
+            writer.write(line[writer] * 1000)
+    got = b""
+    while len(got) < 2 * 20 * 1000 * 151:
+        got += os.read(reader, 5000)
+    for writer in writers:
+        writer.stop()
+    os.close(reader)
+    assert {text + b"\n" for text in got.splitlines()} == set(line.values())

@@ -365,12 +365,8 @@ class TestEventLog:
     @pytest.mark.parametrize(
         "make",
         [
-            lambda n: events.FetchFailed(f"https://a.example/{n}", f"reason {n}", False),
-            lambda n: events.PageRejected(f"https://a.example/{n}", f"reason {n}"),
             lambda n: events.PageRegressed(f"https://a.example/{n}", 2, 1, False),
             lambda n: events.IntegrityFailed(f"https://a.example/{n}", "sha256", "a", str(n)),
-            lambda n: events.TransferBroke(f"https://a.example/{n}", n, "reset"),
-            lambda n: events.TransferEnded(f"https://a.example/{n}", n, False, "reset"),
             lambda n: events.OwnerAbsent(f"name-{n}", "internal"),
             lambda n: events.BreakerChanged(f"https://h{n}.example", True),
             lambda n: events.Evicted(n, n),
@@ -381,9 +377,27 @@ class TestEventLog:
     ) -> None:
         assert len(self.observed(*map(make, range(500)))) == 60
 
-    def test_one_origin_does_not_hide_another(self) -> None:
-        made = [events.FetchFailed(f"https://{host}.example/{n}", "x", False) for host in "ab" for n in range(99)]
-        assert len(self.observed(*made)) == 120
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda url, reason: events.FetchFailed(url, reason, False),
+            events.PageRejected,
+            lambda url, reason: events.TransferBroke(url, 1, reason),
+            lambda url, reason: events.TransferEnded(url, 1, False, reason),
+        ],
+    )
+    def test_the_same_reason_is_told_twenty_times_a_minute_of_each_origin(
+        self, make: Callable[[str, str], events.Event]
+    ) -> None:
+        hosts, reasons = "ab", ("reset", "refused")
+        made = [make(f"https://{h}.example/{n}", reason) for n in range(99) for h in hosts for reason in reasons]
+        assert len(self.observed(*made)) == 4 * 20
+
+    def test_one_kind_does_not_hide_another(self) -> None:
+        made = [events.FetchFailed("https://a.example/", f"reason {n}", False) for n in range(2000)]
+        lines = self.observed(*made, events.StoreTrouble("begin", "full"))
+        assert len(lines) == 1001
+        assert lines[-1] == "store: begin: full"
 
     def test_every_file_that_was_stored_is_told(self) -> None:
         made = [events.TransferEnded(f"https://a.example/{n}", n, True) for n in range(500)]
@@ -484,7 +498,7 @@ class TestMetrics:
 
     def test_what_is_configured_is_told_before_anything_happens(self) -> None:
         metrics = Metrics(frozenset({"https://h"}))
-        metrics.use(frozenset({"https://i"}))
+        metrics.use(frozenset({"https://h", "https://i"}))
         text = metrics.render()[1]
         for line in (
             b'pypicache_breaker_open{origin="https://h"} 0.0\n',
@@ -524,16 +538,28 @@ class TestMetrics:
         assert b"_created" not in text
 
     def test_a_breaker_closes_again(self) -> None:
-        metrics = Metrics()
-        metrics.observe(events.BreakerChanged("https://h", True))
-        metrics.observe(events.BreakerChanged("https://h", False))
+        metrics = Metrics(frozenset({"https://h", "https://j"}))
+        for origin in ("https://h", "https://i"):
+            metrics.observe(events.BreakerChanged(origin, True))
+            assert f'pypicache_breaker_open{{origin="{origin}"}} 1.0'.encode() in metrics.render()[1]
+            metrics.observe(events.BreakerChanged(origin, False))
         assert b'pypicache_breaker_open{origin="https://h"} 0.0' in metrics.render()[1]
+        assert b"https://i" not in metrics.render()[1]
+        metrics.observe(events.BreakerChanged("https://h", True))
+        metrics.use(frozenset())
+        assert b'pypicache_breaker_open{origin="https://h"} 1.0' in metrics.render()[1]
+        assert b"https://j" not in metrics.render()[1]
+        metrics.observe(events.BreakerChanged("https://h", False))
+        assert b"https://h" not in metrics.render()[1]
 
     def test_origins_are_bounded(self) -> None:
         metrics = Metrics()
         for number in range(1000):
             metrics.observe(events.BreakerChanged(f"https://h{number}", True))
         assert metrics.render()[1].count(b"pypicache_breaker_open{") == 200
+        for number in range(1000):
+            metrics.observe(events.BreakerChanged(f"https://h{number}", False))
+        assert metrics.render()[1].count(b"pypicache_breaker_open{") == 0
 
     def test_two_do_not_share_their_counters(self) -> None:
         one, other = Metrics(), Metrics()

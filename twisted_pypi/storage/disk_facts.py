@@ -32,7 +32,7 @@ class DiskFacts:
     _marks: Lru[tuple[str, str], Mapping[str, float]] = field(factory=lambda: Lru(_HOT), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.engine.records["links"] = self._links
+        self.engine.records["link"] = self._links
 
     def hot_links(self, key: str) -> tuple[NamedLink, ...] | None:
         """The links of this file, if that can be told in memory alone."""

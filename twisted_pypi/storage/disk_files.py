@@ -50,7 +50,7 @@ class DiskFiles:
     _locks: KeyLocks = field(factory=KeyLocks, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.engine.records["files"] = self._hot
+        self.engine.records["file"] = self._hot
         self.leftovers = Leftovers(self.engine)
         self._partials = Partials(self.engine, self.leftovers, self._place)
         self._checks = Checks(self.engine, self._recheck)

@@ -49,7 +49,7 @@ class DiskPages:
     _locks: KeyLocks = field(factory=KeyLocks, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.engine.records["pages"] = self._hot
+        self.engine.records["page"] = self._hot
         self._open = OpenPages(self.engine.opened)
 
     def hot(self, key: str) -> StoredPage | None:

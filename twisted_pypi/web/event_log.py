@@ -15,8 +15,7 @@ from twisted_pypi import events
 from twisted_pypi.http.escaping import escaped
 from twisted_pypi.web.log_limits import LogLimits, with_rest
 
-_UPSTREAM = 60  # lines a minute of one kind about one origin
-_ENTRIES = 10
+_MOST, _SAME, _ENTRIES = 60, 20, 10  # lines a minute
 _ERRNO = re.compile(r"\[Errno \d+\]")
 
 _LINES = {
@@ -63,10 +62,7 @@ class EventLog:
     level: Any = LogLevel.info
     log: Logger = field(factory=partial(Logger, "pypicache"))
     seconds: Callable[[], float] = time.monotonic
-    _limits: LogLimits = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._limits = LogLimits(self.seconds)
+    _limits: dict[str, LogLimits] = field(factory=dict, init=False)
 
     def observe(self, event: events.Event) -> None:
         """Write one line. Text in it comes from outside: control characters are escaped."""
@@ -77,30 +73,33 @@ class EventLog:
             return
         rest: int | None = 0
         if level > LogLevel.debug and (limited := _limit(event)) is not None:
-            rest = self._limits.admit(*limited)
+            kind = type(event).__name__
+            rest = self._limits.setdefault(kind, LogLimits(self.seconds)).admit(*limited)
         if rest is not None:
             told = line.format(**_fields(event), verdict=_verdict(event))
             self.log.emit(level, "{line}", line=with_rest(told, rest))
 
 
 def _limit(event: events.Event) -> tuple[Hashable, int] | None:
-    """Under which key an event is counted, and how many lines of that there may be in a minute; None: any number."""
-    kind = type(event).__name__
+    """What of its kind an event is counted with, and how many lines of that there may be in a minute; None: any number.
+
+    A reason that was not told yet is told, however often others are.
+    """
     match event:
         case events.RequestRefused():
-            return (kind, event.client), 1
+            return event.client, 1
         case events.StoreTrouble():
             # What fails for the whole store fails with each request, what is wrong with one entry doesn't.
             number = _ERRNO.search(event.reason)
             what = event.what.partition(" ")[0]
-            return (kind, what, number and number[0]), 1 if number or what == "catalogue" else _ENTRIES
+            return (what, number and number[0]), 1 if number or what == "catalogue" else _ENTRIES
         case events.TransferEnded() if event.stored:
             return None
-        case events.FetchFailed() | events.PageRejected() | events.PageRegressed() | events.IntegrityFailed():
-            return (kind, _host(event.url)), _UPSTREAM
-        case events.TransferBroke() | events.TransferEnded():
-            return (kind, _host(event.url)), _UPSTREAM
-    return (kind,), _UPSTREAM
+        case events.FetchFailed() | events.PageRejected() | events.TransferBroke() | events.TransferEnded():
+            return (_host(event.url), event.reason), _SAME
+        case events.PageRegressed() | events.IntegrityFailed():
+            return _host(event.url), _MOST
+    return "", _MOST
 
 
 def _host(url: str) -> str:

@@ -7,7 +7,10 @@ dropped.
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
+from select import PIPE_BUF
 from threading import Thread
 from typing import Protocol
 
@@ -71,25 +74,35 @@ class ThreadWriter:
             self._thread = None
 
     def _run(self) -> None:
-        descriptor = -1
+        descriptor, shared = -1, False
         while (item := self._queue.get()) is not None:
             if isinstance(item, bytes):
-                self._write(descriptor, item)
+                self._write(descriptor, pieces(item) if shared else (item,))
                 self._done += len(item)
             else:
                 _close(descriptor)
-                descriptor = item
+                descriptor, shared = item, not stat.S_ISREG(os.fstat(item).st_mode)
         _close(descriptor)
 
-    def _write(self, descriptor: int, data: bytes) -> None:
-        view = memoryview(data)
+    def _write(self, descriptor: int, pieces: Iterable[bytes]) -> None:
         try:
-            while view:
-                view = view[os.write(descriptor, view) :]
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(descriptor, view) :]
         except OSError as error:
             self.error = error
         else:
             self.error = None
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    """The lines in as few pieces as a pipe takes whole (write(2)), so that nobody else's get between their parts."""
+    start = 0
+    while start < len(data):
+        end = data.rfind(b"\n", start, start + PIPE_BUF) + 1 or data.find(b"\n", start) + 1 or len(data)
+        yield data[start:end]
+        start = end
 
 
 def _close(descriptor: int) -> None:

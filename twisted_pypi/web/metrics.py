@@ -26,7 +26,7 @@ from twisted_pypi.urls import origin_of
 from twisted_pypi.web.lag import BOUNDS
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_MAX_ORIGINS = 200  # pages can name any number of hosts
+_MAX_ORIGINS = 200  # pages can name any number of hosts that are down
 _OTHER = "other"
 
 _OPENMETRICS = Form(
@@ -84,10 +84,14 @@ class Metrics:
             buckets=BOUNDS, registry=registry,
         )  # fmt: skip
         self._served: dict[tuple[CacheState | None, str, int, str], list[int]] = {}
-        self._origins: set[str] = set()
+        self._configured, self._down = frozenset[str](), set[str]()
         self.use(origins)
+        # A rate needs a zero before the first one.
         for outcome in ("stored", "failed", "stopped"):
             self._ended.labels(outcome)
+        for kind in ("page", "file"):
+            for counted in (self._failed, self._aborted, self._collapsed):
+                counted.labels(kind)
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.Served: self._on_served,
             events.RequestRefused: lambda event: self._refused.labels(event.status).inc(),
@@ -116,10 +120,11 @@ class Metrics:
 
     def use(self, origins: frozenset[str]) -> None:
         """Name these origins from now on."""
-        self._configured = origins
-        for origin in origins - self._origins:
-            self._origins.add(origin)
+        for origin in self._configured - origins - self._down:
+            self._breaker.remove(origin)
+        for origin in origins - self._down:
             self._breaker.labels(origin)  # 0 is told, too
+        self._configured = origins
 
     def watch_connections(self, count: Callable[[], int]) -> None:
         """Show what `count` tells as the number of open connections."""
@@ -179,9 +184,15 @@ class Metrics:
         self._evicted_bytes.inc(event.size)
 
     def _on_breaker(self, event: events.BreakerChanged) -> None:
-        if event.origin in self._origins or len(self._origins) < _MAX_ORIGINS:
-            self._origins.add(event.origin)
-            self._breaker.labels(event.origin).set(event.open)
+        if event.open and len(self._down) < _MAX_ORIGINS:
+            self._down.add(event.origin)
+            self._breaker.labels(event.origin).set(1)
+        elif not event.open and event.origin in self._down:
+            self._down.remove(event.origin)
+            if event.origin in self._configured:
+                self._breaker.labels(event.origin).set(0)
+            else:
+                self._breaker.remove(event.origin)
 
     def _on_lag(self, event: events.ReactorLagged) -> None:
         self._lag.labels("worker" if event.worker else "owner").observe(event.seconds)
