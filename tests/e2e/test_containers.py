@@ -147,14 +147,15 @@ class Image:
                 shutil.copy(ROOT / source, place)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What processes in it see; how to reach an index for the build is our own."""
-        ours = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "HTTP", "http", "SSL_"))}
+        """What processes in it see; how pip reaches an index for the build is our own."""
+        reaching = ("HOME", "PIP_", "HTTP", "http", "SSL_")
+        ours = {name: value for name, value in os.environ.items() if name.startswith(reaching)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"
         given = {name: value.replace("$PATH", path) for name, value in self.variables.items()}
-        return {**ours, "HOME": str(self.root), "PATH": path, **given, **more}
+        return {**ours, "PATH": path, **given, **more}
 
     def run(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """Run to the end. Skips where no index can be had to build with; fails with the output."""
+        """Run to the end. Fails with the output; skips where no index can be had to build with, but not in CI."""
         done = subprocess.run(
             command,
             cwd=self.root / "src",
@@ -164,7 +165,7 @@ class Image:
             timeout=BUILDING,
             check=False,
         )
-        if "Could not find a version" in done.stderr or "Failed to establish a new connection" in done.stderr:
+        if "Could not find a version" in done.stderr and os.environ.get("CI") != "true":
             pytest.skip("no index to build with")
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done
