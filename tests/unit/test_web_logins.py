@@ -430,6 +430,20 @@ def test_checks_are_done_for_one_client_after_the_other(door: Door) -> None:
     assert door.workers.do()
 
 
+def test_what_was_right_before_does_not_wait_behind_guesses(door: Door) -> None:
+    assert door.ask(basic("ci")).status == 200
+    door.steady.advance(REMEMBERED)
+    for number in range(20):
+        door.web.raw(request_of(basic(f"user{number}")), peer=client(number))
+    again = door.web.raw(request_of(basic("ci")), peer=client(99))
+    assert len(door.workers.waiting) == THREADS + 1
+    done, work = door.workers.waiting.pop()
+    done.callback(work())
+    door.web.turn()
+    assert parse(again.value()).status == 200
+    assert door.workers.do() == 20
+
+
 def request_of(authorization: str) -> bytes:
     return f"GET /simple/six/ HTTP/1.1\r\nHost: h\r\nAuthorization: {authorization}\r\n\r\n".encode()
 

@@ -144,7 +144,8 @@ class CacheChannel(RepeatingChannel):
             if self.secure:
                 # TLS's own end has been sent. Clients that keep a connection for later don't look for it, and need not
                 # answer it (RFC 8446, 6.1): who waits for that, waits for the whole grace at every restart.
-                self.transport.transport.loseConnection()  # type: ignore[attr-defined]
+                encrypted: Any = self.transport
+                encrypted.transport.loseConnection()
 
     def connectionMade(self) -> None:  # noqa: N802
         """Begin: the site takes note of the connection."""
