@@ -5,8 +5,8 @@ Laws:
   what was found wrong stays wrong; both only as long as the accounts stay the same;
 - a name that is not there takes as long as a wrong password, and gets the same answer;
 - the same header is checked once, however many wait for it; places for checks are shared out fairly between clients;
-- only guesses are throttled, and wait for each other: a header that was right before, even under other accounts, gets its
-  check at once.
+- only guesses are throttled, and wait for each other: a header that was right before, even under other accounts, gets
+  its check at once.
 """
 
 from __future__ import annotations
