@@ -266,6 +266,22 @@ def test_other_accounts_void_both(door: Door) -> None:
     assert door.statuses(basic("ci"), staple, basic("new")) == [200, 401, 401]
 
 
+def test_who_is_right_no_more_is_not_named_and_guesses_as_anybody(door: Door) -> None:
+    door.ask(basic("ci"))
+    door.logins.use(OTHERS)
+    door.ask(basic("ci"))
+    assert [event.user for event in door.web.events if isinstance(event, Served)] == ["ci", ""]
+    for number in range(10):
+        door.logins.use(Accounts({b"other": b"$2b$04$" + b"." * 53, b"%d" % number: b"$2b$04$" + b"." * 53}))
+        answer = door.ask(basic("ci"))
+    assert answer.status == 429
+
+
+def test_a_name_that_nobody_can_have_is_not_checked(door: Door) -> None:
+    assert door.statuses(basic("n" * 255), basic("n" * 256)) == [401, 401]
+    assert door.checks == 1
+
+
 def test_the_same_accounts_read_anew_void_nothing(door: Door) -> None:
     door.statuses(basic("ci"), basic("ci", "wrong"))
     door.logins.use(Accounts(dict(ACCOUNTS.hashes)))
@@ -428,6 +444,20 @@ def test_checks_are_done_for_one_client_after_the_other(door: Door) -> None:
     door.web.turn()
     assert parse(other.value()).status == 200
     assert door.workers.do()
+
+
+def test_what_was_right_before_does_not_wait_behind_guesses(door: Door) -> None:
+    assert door.ask(basic("ci")).status == 200
+    door.steady.advance(REMEMBERED)
+    for number in range(20):
+        door.web.raw(request_of(basic(f"user{number}")), peer=client(number))
+    again = door.web.raw(request_of(basic("ci")), peer=client(99))
+    assert len(door.workers.waiting) == THREADS + 1
+    done, work = door.workers.waiting.pop()
+    done.callback(work())
+    door.web.turn()
+    assert parse(again.value()).status == 200
+    assert door.workers.do() == 20
 
 
 def request_of(authorization: str) -> bytes:

@@ -5,7 +5,8 @@ Laws:
   what was found wrong stays wrong; both only as long as the accounts stay the same;
 - a name that is not there takes as long as a wrong password, and gets the same answer;
 - the same header is checked once, however many wait for it; places for checks are shared out fairly between clients;
-- only guesses are throttled: a header that was right before, even under other accounts, always gets its check.
+- only guesses are throttled, and wait for each other: a header that was right before, even under other accounts, gets
+  its check at once.
 """
 
 from __future__ import annotations
@@ -107,18 +108,22 @@ class Logins:
             raise _unauthorized(authorization)
 
     async def _checked(self, digest: bytes, name: bytes, password: bytes, client: str) -> bool:
-        guess = self._right.peek(digest) is None
         source = client_of(client) if client else ""
+        guess = self._right.peek(digest) is None
         if guess:
             self._take_token(source, name)
+            await self._take_place(source, name)
         accounts, generation = self._accounts, self._generation
-        right = await self._compared(accounts, name, password, source)
+        try:
+            right = await self._compared(accounts, name, password)
+        finally:
+            if guess:
+                self._slots.release()
         if right and guess:
             self._throttle.give_back(source, name, self.clock.seconds())
-        if generation == self._generation:
-            self._remember(digest, name, right)
-        else:  # what was compared holds no more
+        if generation != self._generation:  # what was compared holds no more
             return await self._checked(digest, name, password, client)
+        self._remember(digest, name, right)
         return right
 
     def _take_token(self, source: str, name: bytes) -> None:
@@ -127,16 +132,15 @@ class Logins:
             pairs = (("Retry-After", str(math.ceil(wait))), _NO_STORE)
             raise Problem(429, "Too many wrong logins from your address: try again in a moment", pairs)
 
-    async def _compared(self, accounts: Accounts, name: bytes, password: bytes, source: str) -> bool:
-        hashed = accounts.hashes.get(name)
+    async def _take_place(self, source: str, name: bytes) -> None:
         try:
             await self._slots.acquire(source, name.decode("latin-1"))
         except QueueFull:
             raise Unavailable("Too many clients log in at the moment", retry_after=2) from None
-        try:
-            same = await self.workers.run(_matches, password, hashed or accounts.nobody)
-        finally:
-            self._slots.release()
+
+    async def _compared(self, accounts: Accounts, name: bytes, password: bytes) -> bool:
+        hashed = accounts.hashes.get(name)
+        same = await self.workers.run(_matches, password, hashed or accounts.nobody)
         return same and hashed is not None
 
     def _remember(self, digest: bytes, name: bytes, right: bool) -> None:

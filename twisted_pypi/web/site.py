@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IReactorTime, ISSLTransport
@@ -144,7 +144,8 @@ class CacheChannel(RepeatingChannel):
             if self.secure:
                 # TLS's own end has been sent. Clients that keep a connection for later don't look for it, and need not
                 # answer it (RFC 8446, 6.1): who waits for that, waits for the whole grace at every restart.
-                cast(Any, self.transport).transport.loseConnection()
+                encrypted: Any = self.transport
+                encrypted.transport.loseConnection()
 
     def connectionMade(self) -> None:  # noqa: N802
         """Begin: the site takes note of the connection."""
