@@ -147,14 +147,14 @@ class _Front:
     def __call__(self, settings: Settings, mounts: Mounts) -> Services:
         """What the site needs to serve under these settings."""
         return Services(
-            mounts=mounts.serving,
+            mounts=(mounts,),
             pages=self.pages,
             files=self.files,
             workers=self.parsing,
             observer=self.observer,
             clock=self.wall,
             readiness=self.readiness,
-            purge=Purger(mounts.purged, self.pages, self.knowledge, self.store, self.parsing, self.settled).purge,
+            purge=Purger((mounts,), self.pages, self.knowledge, self.store, self.parsing, self.settled).purge,
             status=self.status,
             metrics=self.metrics.render,
             prefix=settings.prefix,

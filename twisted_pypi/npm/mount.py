@@ -101,7 +101,7 @@ class NpmMount:
             return Redirect(self.path)
         below = single.removeprefix(self.path)
         if below == single:
-            raise Absent(f"nothing is served here: try /simple/, or {self.path} for npm")
+            raise Absent(f"nothing is served here: try {self.path}")
         if not _RAW_PATH.fullmatch(path):
             raise BadPath("the path is not one that HTTP allows")
         try:
