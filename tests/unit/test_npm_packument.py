@@ -170,6 +170,15 @@ def test_anything_is_read_or_refused(data: bytes) -> None:
             read(body(data))
 
 
+def test_what_a_tarball_of_another_package_is_that_one_s_packument_says() -> None:
+    upstream = packument("1.0.0", "2.0.0")
+    upstream["versions"]["2.0.0"]["dist"]["tarball"] = f"{REGISTRY}right/-/right-1.0.0.tgz"
+    found = interpret(LINKING, "left", True, body(upstream))
+    assert made(found)["versions"]["2.0.0"]["dist"]["tarball"] == f"{HERE}right/-/right-1.0.0.tgz"
+    assert [link.url for link in found.links()] == [f"{REGISTRY}left/-/left-1.0.0.tgz"]
+    assert interpret_manifest(LINKING, "left", body(upstream["versions"]["2.0.0"])).announced == ()
+
+
 def test_a_manifest_is_linked_too() -> None:
     found = interpret_manifest(LINKING, "left", body(manifest("1.0.0")))
     assert made(found)["dist"]["tarball"] == f"{HERE}left/-/left-1.0.0.tgz"

@@ -113,7 +113,7 @@ class NpmMount:
 
     def _below(self, path: str) -> Route | Alternatives:
         if not path:
-            raise Absent("this is an npm registry: npm config set registry to this URL")
+            raise Absent("an npm registry is here: this is the URL that npm config set registry takes")
         if path.startswith(FILES):
             return self._file(path, "")
         # There is a package called "-": its tarballs are below "-/-/".
