@@ -115,13 +115,16 @@ def test_a_version_that_can_t_be_linked_is_left_out_and_its_tag() -> None:
         b'{"name": "left", "versions": 1}',
         b"[" * 1000,
         b'{"name": "left", "a": ' + b'{"a":' * 100 + b"1" + b"}" * 101,
-        b'{"name": "left", "versions": {"1": [' + b"1," * 300_000 + b"1]}}",
+        b'{"name": "left", "versions": {"1": [' + b"1," * 500_000 + b"1]}}",
+        b'{"name": "left", "a": {' + b'"b":1,' * 500_000 + b'"c":1}}',
+        b'{"name": "left"' + b',"a":1' * 500_000 + b"}",
+        b'{"name": "left", "versions": {' + b",".join(b'"%d":{}' % number for number in range(100_001)) + b"}}",
         b'{"name": "' + b"a" * (5 << 20) + b'"}',
         {"error": "not found"},
         packument("1.0.0", name="right"),
         packument("1.0.0", name="Left"),
     ],
-    ids=str,
+    ids=lambda upstream: str(upstream)[:40],
 )
 @pytest.mark.parametrize("abbreviated", [True, False])
 def test_what_is_no_packument_of_the_package(upstream: object, abbreviated: bool) -> None:

@@ -17,7 +17,7 @@ from twisted_pypi.errors import CacheError
 from twisted_pypi.model import FileLink, PageBody
 from twisted_pypi.npm.integrity import hashes_of
 from twisted_pypi.npm.links import key_of_path, package_of, place_of
-from twisted_pypi.npm.reading import dump, head_of, json_object, versions_of
+from twisted_pypi.npm.reading import MAX_VERSIONS, dump, head_of, json_object, versions_of
 
 PLACEHOLDER = b"http://pypicache.invalid/"
 """Stands for the URL below which this server's clients find everything, with its final slash."""
@@ -106,7 +106,9 @@ class _Versions:
     _size: int = field(default=0, init=False)
 
     def add(self, version: str, manifest: bytes) -> None:
-        """One more."""
+        """One more. Raises `ValueError` if it is one too many."""
+        if len(self.names) >= MAX_VERSIONS:
+            raise ValueError(f"more than {MAX_VERSIONS} versions")
         self._pending.append(b"%s%s:%s" % (b"," if self.names else b"", dump(version), manifest))
         self.names.add(version)
         self._size += len(manifest)
