@@ -23,7 +23,7 @@ from twisted_pypi import __version__
 from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.expired import RenewingUpstream
 from twisted_pypi.caching.files import CachedFiles
-from twisted_pypi.caching.inventory import Inventory, name_in
+from twisted_pypi.caching.inventory import Inventory
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.pages import CachedPages
 from twisted_pypi.caching.purge import CachePurger
@@ -190,11 +190,11 @@ class _Front:
 
     def __call__(self, settings: Settings, mounts: Mounts) -> Services:
         """What the site needs to serve under these settings."""
-        inventory = Inventory(self.listing, mounts.purged, self.wall.seconds)
-        self.report.statistics.naming = Naming(mounts.serving, settings.prefix)
-        self.store.use_names(partial(name_in, mounts.purged))
+        inventory = Inventory(self.listing, (mounts,), self.wall.seconds)
+        self.report.statistics.naming = Naming((mounts,), settings.prefix)
+        self.store.use_names(mounts.name_of)
         return Services(
-            mounts=mounts.serving,
+            mounts=(mounts,),
             pages=self.pages,
             files=self.files,
             workers=self.parsing,
@@ -218,7 +218,7 @@ class _Front:
 
     def _purger(self, mounts: Mounts) -> CachePurger:
         stored = self.store, self.listing
-        return CachePurger(mounts.purged, self.pages, self.knowledge, *stored, self.parsing, self.settled)
+        return CachePurger((mounts,), self.pages, self.knowledge, *stored, self.parsing, self.settled)
 
     def _status(self, settings: Settings, inventory: Inventory) -> StatusPages:
         contents = Contents(inventory, self.report.steady, self.wall.seconds)

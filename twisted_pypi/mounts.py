@@ -1,53 +1,40 @@
-"""All mounts under some settings: in which order a path is shown to them, and who of them knows an index's files."""
+"""All mounts under some settings as one: who of them knows a path, a name, an index's files."""
 
 from __future__ import annotations
 
-from attrs import frozen
+from contextlib import suppress
 
+from attrs import field, frozen
+
+from twisted_pypi.errors import CacheError
 from twisted_pypi.interfaces import Mount
 from twisted_pypi.model import Alternatives, PageRoute, Route
 from twisted_pypi.npm.mount import NpmMount
 from twisted_pypi.portions import named_mounts
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
 from twisted_pypi.settings import Settings
-
-
-@frozen
-class Registries:
-    """`interfaces.Mount` for several registries, of which no two know the same path."""
-
-    mounts: tuple[NpmMount, ...]
-
-    def resolve(self, path: str) -> Route | Alternatives:
-        """As the registry does whose path it is; the first says what is none's."""
-        return next((mount for mount in self.mounts if mount.covers(path)), self.mounts[0]).resolve(path)
-
-    def pages_of(self, name: str) -> tuple[PageRoute, ...]:
-        """The pages of a package, of each registry. Raises `Absent` for what is no package name."""
-        return tuple(page for mount in self.mounts for page in mount.pages_of(name))
-
-    def name_of(self, index: str, key: str) -> str:
-        """The package that a stored page or tarball is of, by the first registry that knows it."""
-        return next(filter(None, (mount.name_of(index, key) for mount in self.mounts)), "")
+from twisted_pypi.web.resource import resolve
 
 
 @frozen
 class Mounts:
-    """The index, each index of the file alone, and npm's registries."""
+    """`interfaces.Mount` for all there is: npm's registries, each index of the file alone, and the index."""
 
     index: IndexMount
     named: tuple[NamedMount, ...] = ()
     npm: tuple[NpmMount, ...] = ()
+    _indexes: tuple[Mount, ...] = field(init=False, repr=False, eq=False)
 
-    @property
-    def serving(self) -> tuple[Mount, ...]:
-        """In the order in which they are asked; the last one says what a path is that none knows."""
-        return (*self.named, self.index, *self._registries)
+    @_indexes.default
+    def _make_indexes(self) -> tuple[Mount, ...]:
+        return (*self.named, self.index)
 
-    @property
-    def purged(self) -> tuple[Mount, ...]:
-        """In the order in which a name is purged."""
-        return (self.index, *self.named, *self._registries)
+    def resolve(self, path: str) -> Route | Alternatives:
+        """As the registry says whose path it is, else the first of the others that knows it."""
+        for mount in self.npm:
+            if mount.covers(path):
+                return mount.resolve(path)
+        return resolve(self._indexes, path)
 
     @property
     def names(self) -> frozenset[str]:
@@ -55,9 +42,19 @@ class Mounts:
         npm = (mount.path.split("/")[1] for mount in self.npm)
         return frozenset((*(mount.name for mount in self.named), *npm))
 
-    @property
-    def _registries(self) -> tuple[Registries, ...]:
-        return (Registries(self.npm),) if self.npm else ()
+    def pages_of(self, name: str) -> tuple[PageRoute, ...]:
+        """What each of them has of that name."""
+        found: list[PageRoute] = []
+        mounts: tuple[Mount, ...] = (self.index, *self.named, *self.npm)
+        for mount in mounts:
+            with suppress(CacheError):
+                found += mount.pages_of(name)
+        return tuple(found)
+
+    def name_of(self, index: str, key: str) -> str:
+        """The name of the first that has one for it."""
+        mounts: tuple[Mount, ...] = (self.index, *self.npm)
+        return next(filter(None, (mount.name_of(index, key) for mount in mounts)), "")
 
     def permits(self, index: str, url: str) -> bool:
         """See `caching.knowledge.Permits`."""

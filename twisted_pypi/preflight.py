@@ -40,7 +40,7 @@ def check_upstream(settings: Settings) -> None:
     if settings.ca_file is not None:
         check_authorities("--ca-file", settings.ca_file)
     for index in settings.indexes:
-        check_index(index, f"[[index]] {index.name}")
+        check_index(index)
     for registry in settings.npm:
         check_index(registry.upstream, f"[[npm]] {registry.path}")
 
@@ -70,8 +70,9 @@ def check_authorities(option: str, path: str) -> None:
         raise ConfigError(option, f"{path} can't be read: {error.strerror}") from None
 
 
-def check_index(index: Index, where: str) -> None:
-    """Its directory must be there, and what its connections are made with be usable."""
+def check_index(index: Index, where: str = "") -> None:
+    """Its directory must be there, and what its connections are made with be usable. `where` is its table."""
+    where = where or f"[[index]] {index.name}"
     if index.path and not os.path.isdir(index.path):
         raise ConfigError(f"{where}: path", f"{index.path} is not a directory")
     if index.path and not os.access(index.path, os.R_OK | os.X_OK):

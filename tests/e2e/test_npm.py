@@ -206,6 +206,12 @@ def test_tarballs_at_other_places(daemon: Daemon, npm: NpmCatalogue, npm_upstrea
     assert npm_upstream.count("/else/other.tgz") == 0
 
 
+def test_a_tarball_where_nobody_may_lead_us(daemon: Daemon, npm: NpmCatalogue) -> None:
+    npm.tarballs_url = "http://169.254.169.254/latest"
+    reply = ask(daemon, tarballs(daemon)["1.0.0"], Accept="application/json")
+    assert (reply.status, "forbidden address" in reply.json()["error"]) == (503, True)
+
+
 def test_without_upstream_what_is_stored_goes_on(start: Start, npm: NpmCatalogue, npm_upstream: Upstream) -> None:
     daemon = start("--npm-url", npm.url, "--index-ttl", "0", "--stale-wait", "5s")
     path = tarballs(daemon)["1.1.0"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from attrs import define
 
-from twisted_pypi.caching.inventory import Inventory, name_in
+from twisted_pypi.caching.inventory import Inventory
 from twisted_pypi.interfaces.listing import Heap, Listed, Totals, Wanted
-from twisted_pypi.pypi.mount import IndexMount, NamedMount
+from twisted_pypi.pypi.mount import IndexMount
 from unit.storage_doubles import now
 from unit.test_config import load
 
@@ -84,12 +84,3 @@ def test_a_row_for_each_name():
     document = now(inventory.names(Wanted()))
     assert document["names"] == [{"name": "flask", "pages": 1, "files": 2, "size": 30, "stored": 4, "used": 5}]
     assert (document["total"], document["next"]) == ({"names": 2, "pages": 1, "files": 2, "size": 30}, 1)
-
-
-def test_the_first_mount_that_has_a_name_gives_it():
-    other = load({"index-url": "https://other.example/simple/"}).settings.indexes
-    mounts = NamedMount("other", IndexMount(other)), MOUNT
-    assert name_in(mounts, INDEX, f"{INDEX}flask/") == "flask"
-    assert name_in(mounts, "https://other.example/simple/", "https://other.example/simple/six/") == "six"
-    assert name_in(mounts, "third", "https://other.example/simple/six/") == ""
-    assert name_in((), "", "key") == ""

@@ -115,13 +115,16 @@ def test_a_version_that_can_t_be_linked_is_left_out_and_its_tag() -> None:
         b'{"name": "left", "versions": 1}',
         b"[" * 1000,
         b'{"name": "left", "a": ' + b'{"a":' * 100 + b"1" + b"}" * 101,
-        b'{"name": "left", "versions": {"1": [' + b"1," * 300_000 + b"1]}}",
+        b'{"name": "left", "versions": {"1": [' + b"1," * 500_000 + b"1]}}",
+        b'{"name": "left", "a": {' + b'"b":1,' * 500_000 + b'"c":1}}',
+        b'{"name": "left"' + b',"a":1' * 500_000 + b"}",
+        b'{"name": "left", "versions": {' + b",".join(b'"%d":{}' % number for number in range(100_001)) + b"}}",
         b'{"name": "' + b"a" * (5 << 20) + b'"}',
         {"error": "not found"},
         packument("1.0.0", name="right"),
         packument("1.0.0", name="Left"),
     ],
-    ids=str,
+    ids=lambda upstream: str(upstream)[:40],
 )
 @pytest.mark.parametrize("abbreviated", [True, False])
 def test_what_is_no_packument_of_the_package(upstream: object, abbreviated: bool) -> None:
@@ -168,6 +171,15 @@ def test_anything_is_read_or_refused(data: bytes) -> None:
     for read in (partial(interpret, LINKING, "left", True), partial(interpret_manifest, LINKING, "left")):
         with pytest.raises(ValueError, match=r"."):
             read(body(data))
+
+
+def test_what_a_tarball_of_another_package_is_that_one_s_packument_says() -> None:
+    upstream = packument("1.0.0", "2.0.0")
+    upstream["versions"]["2.0.0"]["dist"]["tarball"] = f"{REGISTRY}right/-/right-1.0.0.tgz"
+    found = interpret(LINKING, "left", True, body(upstream))
+    assert made(found)["versions"]["2.0.0"]["dist"]["tarball"] == f"{HERE}right/-/right-1.0.0.tgz"
+    assert [link.url for link in found.links()] == [f"{REGISTRY}left/-/left-1.0.0.tgz"]
+    assert interpret_manifest(LINKING, "left", body(upstream["versions"]["2.0.0"])).announced == ()
 
 
 def test_a_manifest_is_linked_too() -> None:

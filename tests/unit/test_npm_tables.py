@@ -18,7 +18,6 @@ from twisted_pypi.options import CREDENTIAL_KEYS, NPM_KEYS
 from twisted_pypi.portions import upstream_settings
 from twisted_pypi.service import start_block
 from twisted_pypi.settings import DIRECT, Credential, Registry
-from twisted_pypi.web.resource import resolve
 from unit.test_config import SECRET, failure, load, settings
 
 URL = "https://npm.example/"
@@ -172,19 +171,26 @@ def test_who_serves_what() -> None:
     """What no mount knows is told by the last one, what a registry does not have by that one."""
     text = table() + table("path = '/acme/npm'", "https://acme.example/") + "[[index]]\nname = 'acme2'\npath = 'y'\n"
     mounts = mounts_of(settings(None, None, text))
-    route = resolve(mounts.serving, "/acme/npm/left")
+    route = mounts.resolve("/acme/npm/left")
     assert isinstance(route, Alternatives)
     assert route.pages[0].key == "https://acme.example/left"
     for path, problem in [
         ("/npm/.x", "not the name of an npm package"),
         ("//acme/npm//.x", "not the name of an npm package"),
         ("/npm/-/whoami", "ask the registry itself"),
-        ("/npmx", "try /simple/, or /npm/ for npm"),
+        ("/npmx", "try /simple/"),
     ]:
         with pytest.raises(Absent, match=problem):
-            resolve(mounts.serving, path)
-    purged = [page.key for page in mounts.purged[-1].pages_of("left")]
-    assert {f"{URL}left", "https://acme.example/left"} <= set(purged)
+            mounts.resolve(path)
+    purged = [page.key for page in mounts.pages_of("left")]
+    assert {"simple/left", f"{URL}left", "https://acme.example/left"} <= set(purged)
+    assert mounts.pages_of("@a/b")[0].key == f"{URL}@a/b"
+    assert mounts.pages_of("/") == ()
+    assert (
+        mounts.name_of(URL, f"{URL}@a/b/-/b-1.0.tgz") == mounts.name_of(URL, f"{URL}-/package/@a/b/dist-tags") == "@a/b"
+    )
+    assert mounts.name_of(URL, f"{URL}left/1.0") == mounts.name_of("", f"{URL}left/-/full") == "left"
+    assert mounts.name_of(URL, "https://acme.example/left") == mounts.name_of("third", f"{URL}left") == ""
     public = mounts.index.indexes[-1].name
     assert mounts.permits("https://acme.example/", "https://x.example/a.tgz")
     assert not mounts.permits(public, "https://x.example/a.whl")

@@ -16,11 +16,6 @@ from twisted_pypi.interfaces.listing import Heap, Listed, Listing, Totals, Wante
 PAGE, FILE, METADATA = "page", "file", "metadata"
 
 
-def name_in(mounts: Iterable[Mount], index: str, key: str) -> str:
-    """The name of a page or file by the first of the mounts that has one for it, else ""."""
-    return next(filter(None, (mount.name_of(index, key) for mount in mounts)), "")
-
-
 @frozen
 class Inventory:
     """Lists what is stored. `mounts` tell how long pages are fresh, `now` is seconds since the epoch."""

@@ -111,7 +111,7 @@ class NpmMount:
             return Redirect(self.path)
         below = single.removeprefix(self.path)
         if below == single:
-            raise Absent(f"nothing is served here: try /simple/, or {self.path} for npm")
+            raise Absent(f"nothing is served here: try {self.path}")
         if not _RAW_PATH.fullmatch(path):
             raise BadPath("the path is not one that HTTP allows")
         try:
@@ -123,7 +123,7 @@ class NpmMount:
 
     def _below(self, path: str) -> Route | Alternatives:
         if not path:
-            raise Absent("this is an npm registry: npm config set registry to this URL")
+            raise Absent("an npm registry is here: this is the URL that npm config set registry takes")
         if path.startswith(FILES):
             return self._file(path, "")
         # There is a package called "-": its tarballs are below "-/-/".

@@ -16,8 +16,8 @@ from attrs import define, field, frozen
 from twisted_pypi.errors import CacheError
 from twisted_pypi.model import FileLink, PageBody
 from twisted_pypi.npm.integrity import hashes_of
-from twisted_pypi.npm.links import key_of_path, place_of
-from twisted_pypi.npm.reading import dump, head_of, json_object, versions_of
+from twisted_pypi.npm.links import key_of_path, package_of, place_of
+from twisted_pypi.npm.reading import MAX_VERSIONS, dump, head_of, json_object, versions_of
 
 PLACEHOLDER = b"http://pypicache.invalid/"
 """Stands for the URL below which this server's clients find everything, with its final slash."""
@@ -68,10 +68,11 @@ class Linking:
         """What all our links begin with."""
         return f"{PLACEHOLDER.decode()}{self.path}"
 
-    def linked(self, manifest: dict[str, Any], base: str) -> FileLink | None:
-        """Have the manifest's tarball lead here; what is said of it.
+    def linked(self, manifest: dict[str, Any], name: str, base: str) -> FileLink | None:
+        """Have the tarball in a manifest of the package `name` lead here; what is said of it.
 
-        None where it says nothing of one. Raises `ValueError` for one that can't be linked.
+        None where it says nothing of one, or names one of another package: what that is its own packument says. Raises
+        `ValueError` for one that can't be linked.
         """
         dist = manifest.get("dist")
         if not isinstance(dist, dict) or "tarball" not in dist:
@@ -81,7 +82,7 @@ class Linking:
         if place is None:
             raise ValueError("its tarball can't be linked")
         manifest["dist"] = {**dist, "tarball": f"{self.prefix}{place.path}"}
-        return FileLink(place.url, hashes_of(dist))
+        return FileLink(place.url, hashes_of(dist)) if package_of(place.path) in ("", name) else None
 
     def key(self, manifest: dict[str, Any]) -> str | None:
         """The key of the tarball that a link of ours leads to."""
@@ -105,7 +106,9 @@ class _Versions:
     _size: int = field(default=0, init=False)
 
     def add(self, version: str, manifest: bytes) -> None:
-        """One more."""
+        """One more. Raises `ValueError` if it is one too many."""
+        if len(self.names) >= MAX_VERSIONS:
+            raise ValueError(f"more than {MAX_VERSIONS} versions")
         self._pending.append(b"%s%s:%s" % (b"," if self.names else b"", dump(version), manifest))
         self.names.add(version)
         self._size += len(manifest)
@@ -131,7 +134,7 @@ def interpret(linking: Linking, name: str, abbreviated: bool, body: PageBody) ->
         if not isinstance(manifest, dict):
             continue
         try:
-            link = linking.linked(manifest, body.url)
+            link = linking.linked(manifest, name, body.url)
         except ValueError:
             continue
         if link is not None:
@@ -144,7 +147,7 @@ def interpret_manifest(linking: Linking, name: str, body: PageBody) -> Packument
     """One version's manifest. Raises `ValueError` if it is no such thing."""
     manifest = _object(body.stream)
     check_name(manifest, name)
-    link = linking.linked(manifest, body.url)
+    link = linking.linked(manifest, name, body.url)
     return Packument((dump(manifest),), (link,) if link else ())
 
 

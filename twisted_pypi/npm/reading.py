@@ -16,8 +16,11 @@ from attrs import define, field
 _PIECE = 64 << 10
 _DEEPEST = 50
 _LONGEST_VALUE = 64  # pieces: readmes are long
-_MOST_VALUES = 200_000
-"""Of one version, or of one other key (`time` has one for each version)."""
+_MOST_VALUES = 400_000
+"""Of one version, and of all other keys together (`time` has one for each version)."""
+
+MAX_VERSIONS = 100_000
+"""Of one package. Those that exist have some ten thousand."""
 
 _STARTS, _ENDS = ("start_map", "start_array"), ("end_map", "end_array")
 _VERSIONS = "versions"
@@ -50,6 +53,7 @@ class _Head:
     _builder: Any = field(factory=ijson.ObjectBuilder, init=False)
     _depth: int = field(default=0, init=False)
     _values: int = field(default=0, init=False)
+    _built: int = field(default=0, init=False)
     _silent: int = field(default=0, init=False)
     _inside: bool = field(default=False, init=False)
     """Whether the events are of the versions."""
@@ -69,17 +73,19 @@ class _Head:
             if event in _ENDS:
                 depth -= 1
             if depth == 1 and event == "map_key":
-                inside, values = value == _VERSIONS, 0
+                inside = value == _VERSIONS
             elif depth == 1 and inside and event not in ("start_map", "end_map"):
                 raise ValueError('"versions" is no object')
             elif depth == 2 and inside:
                 values = 0
-            if not inside or depth == 0:
+            if inside and depth:
+                values += 1
+            else:
+                self._built += 1
                 build(event, value)
             if event in _STARTS:
                 depth += 1
-            values += 1
-            if values > _MOST_VALUES or depth > _DEEPEST:
+            if max(values, self._built) > _MOST_VALUES or depth > _DEEPEST:
                 raise ValueError("nested too deeply" if depth > _DEEPEST else "a single entry is too large")
         self._depth, self._values, self._inside = depth, values, inside
 
