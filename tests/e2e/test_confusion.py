@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.clients import Installer, ask, links
+from e2e.clients import BIN, Installer, ask, links
 from e2e.content import JSON_TYPE
 from e2e.daemon import Daemon, Start
 from e2e.faults import Fault, latency, raw, reply
@@ -42,18 +42,27 @@ def daemon(start: Start, tmp_path: Path, upstream: Upstream, other_upstream: Ups
     return start("--config", str(config), "--index-ttl", "0", "--read-timeout", "3s")
 
 
-def got(daemon: Daemon, installer: Installer, target: str) -> dict[str, str]:
-    """What pip installs, if anything."""
+CLIENTS = {
+    "pip": (sys.executable, "-m", "pip", "install", "--retries", "0", "--no-compile"),
+    "uv": (str(BIN / "uv"), "pip", "install", "--python", sys.executable),
+}
+
+
+def got(daemon: Daemon, installer: Installer, target: str, client: str = "pip") -> dict[str, str]:
+    """What the client installs, if anything."""
     where = ("--target", str(installer.directory / target), "--index-url", daemon.index_url)
-    installer.run(sys.executable, "-m", "pip", "install", "--retries", "0", "--no-compile", *where, "acme")
+    installer.run(*CLIENTS[client], *where, "acme")
     return installer.installed(target)
 
 
-def test_a_whole_life(upstream: Upstream, other_upstream: Upstream, daemon: Daemon, installer: Installer) -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_whole_life(
+    client: str, upstream: Upstream, other_upstream: Upstream, daemon: Daemon, installer: Installer
+) -> None:
     mine = {"acme": "1.0"}
-    assert got(daemon, installer, "up") == mine
+    assert got(daemon, installer, "up", client) == mine
     other_upstream.fault(PAGE, latency(2))
-    assert got(daemon, installer, "slow") == mine
+    assert got(daemon, installer, "slow", client) == mine
     other_upstream.heal()
     for fault in TROUBLE.values():
         other_upstream.fault(PAGE, fault)
@@ -62,19 +71,19 @@ def test_a_whole_life(upstream: Upstream, other_upstream: Upstream, daemon: Daem
         other_upstream.heal()
     with other_upstream.down():
         daemon.restart()
-        assert got(daemon, installer, "down, after a restart") == mine
+        assert got(daemon, installer, "down, after a restart", client) == mine
     other_upstream.withdraw("acme")
     daemon.restart()  # the breaker is closed again
-    assert got(daemon, installer, "gone") == {}
+    assert got(daemon, installer, "gone", client) == {}
     assert ask(daemon, PAGE).status == 404
     daemon.kill()
     daemon.start()
-    assert got(daemon, installer, "gone, after a crash") == {}
+    assert got(daemon, installer, "gone, after a crash", client) == {}
     assert "acme" in daemon.log
     assert upstream.count() == 0
     # It takes an administrator's word.
     daemon.expire("acme")
-    assert got(daemon, installer, "purged") == {"acme": "99.0"}
+    assert got(daemon, installer, "purged", client) == {"acme": "99.0"}
 
 
 @pytest.mark.parametrize("fault", TROUBLE.values(), ids=TROUBLE)
