@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from twisted_pypi.model import FileLink, PageBody
 from twisted_pypi.pypi.project import ProjectPage, interpret, restrict, supply, withhold
-from twisted_pypi.pypi.scanning import scan_page
+from twisted_pypi.pypi.scanning import Anchor, scan_page
 
 URL = "https://index.example/simple/foo/"
 PACKAGES = "https://files.example/packages/"
@@ -542,6 +542,10 @@ def test_of_a_key_that_comes_twice_the_last_counts() -> None:
 def test_a_page_that_makes_up_tags_titles_and_entities_is_read_in_bounded_memory() -> None:
     entities = "<!DOCTYPE html [" + "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 9}">' for n in range(1, 9)) + "]>"
     noise = "".join(f"<t{n}><meta name=m{n}><h1>x</h1>" for n in range(5000))
-    scan = scan_page(body(entities + html_page('<a href="foo-1.zip">foo-1.zip</a>', "&e8;" * 99, noise)), 9)
+    anchors: list[Anchor] = []
+    scan = scan_page(
+        body(entities + html_page('<a href="foo-1.zip">foo-1.zip</a>', "&e8;" * 99, noise)), 9, anchors.extend
+    )
     assert (len(scan.tags), len(scan.metas), len(scan.titles)) == (1, 1000, 1000)
-    assert len(scan.anchors) == 1
+    assert len(anchors) == scan.count == 1
+    assert not scan.anchors

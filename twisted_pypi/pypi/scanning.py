@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -36,11 +36,12 @@ class Scan:
     """What was found so far. It is an lxml parser target: `start`, `end`, `data`, `comment` and `close` are that
     interface.
 
-    `metas` are (name, content) pairs; `titles` the texts of title and h1; `text` the beginning of what else there is to
-    read outside anchors.
+    `anchors` are those that were not taken yet, of `count` in all. `metas` are (name, content) pairs; `titles` the texts
+    of title and h1; `text` the beginning of what else there is to read outside anchors.
     """
 
     anchors: list[Anchor] = field(factory=list)
+    count: int = 0
     metas: list[tuple[str, str]] = field(factory=list)
     titles: list[str] = field(factory=list)
     text: str = ""
@@ -79,7 +80,7 @@ class Scan:
     @property
     def blank(self) -> bool:
         """Whether it is a page, but one without anything to read, follow or do."""
-        return bool(self.tags) and not (self.live or self.anchors or self.text or any(self.titles))
+        return bool(self.tags) and not (self.live or self.count or self.text or any(self.titles))
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """An element begins."""
@@ -128,6 +129,7 @@ class Scan:
     def _finish_anchor(self) -> None:
         if self._anchor is not None:
             self.anchors.append(Anchor(self._anchor["href"].strip(), "".join(self._pieces).strip(), self._anchor))
+            self.count += 1
         self._anchor = None
         self._pieces.clear()
 
@@ -167,12 +169,17 @@ class Scanner:
             raise ValueError(f"not HTML: {error}") from error
 
 
-def scan_page(body: PageBody, most: int) -> Scan:
-    """A whole page. Raises `ValueError` for what can't be HTML at all, or has more than `most` anchors."""
+def scan_page(body: PageBody, most: int, take: Callable[[list[Anchor]], None]) -> Scan:
+    """A whole page; `take` is given its anchors in order, some at a time.
+
+    Raises `ValueError` for what can't be HTML at all, or has more than `most` anchors.
+    """
     scanner = Scanner()
     for chunk in utf8_chunks(body):
         scanner.feed(chunk)
-        if len(scanner.scan.anchors) > most:
+        if scanner.scan.count > most:
             raise ValueError(f"more than {most} links")
+        take(scanner.scan.take())
     scanner.close()
+    take(scanner.scan.take())
     return scanner.scan

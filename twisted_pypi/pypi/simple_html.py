@@ -29,10 +29,14 @@ def parse(body: PageBody, name: str) -> tuple[dict[str, Any], str]:
     we don't know, or perhaps truncated.
     """
     check_whole(body)
-    scan = scan_page(body, MAX_FILES)
+    files: list[dict[str, Any]] = []
+
+    def take(anchors: list[Anchor]) -> None:
+        files.extend(file for anchor in anchors if (file := _file(anchor)))
+
+    scan = scan_page(body, MAX_FILES, take)
     for version in scan.meta("pypi:repository-version"):
         check_version(version)
-    files = [file for anchor in scan.anchors if (file := _file(anchor))]
     if not _is_index(scan, files, name):
         raise ValueError("not an index page: it links no distribution and does not call itself an index")
     return {"meta": _meta(scan), "name": name, **_project(scan), "files": files}, scan.base
