@@ -46,9 +46,9 @@ class Catalogue:
 
     `entries` and `size` are running totals, `footprint` what the database itself takes on disk; they may be read from
     any thread. Once `condemned`, it is deleted when it is closed, and the next start makes a new one.
-    `unclean` tells that who had it open last did not close it. `name_of` (index, key) gives the name under which people
-    look for an entry, "" if it has none, None if it can't be told now; it is asked when the entry is recorded, on the
-    catalogue's thread.
+    `unclean` tells that who had it open last did not close it. `remade` is called when it was deleted under us and
+    there is a new one. `name_of` (index, key) gives the name under which people look for an entry, "" if it has none,
+    None if it can't be told now; it is asked when the entry is recorded. Both are called on the catalogue's thread.
     """
 
     path: str
@@ -59,6 +59,7 @@ class Catalogue:
     footprint: int = field(default=0, init=False)
     condemned: bool = field(default=False, init=False)
     unclean: bool = field(default=False, init=False)
+    remade: Callable[[], None] = field(default=lambda: None, init=False)
     _db: sqlite3.Connection = field(init=False)
 
     def open(self) -> str:
@@ -114,6 +115,8 @@ class Catalogue:
 
     def record(self, entry: Entry, links: Iterable[LinkRow] = (), replace: bool = True) -> None:
         """Record an entry, and what it says of files, at once; without `replace`, only if there is no such entry."""
+        if not os.path.exists(self.path):
+            self._make_again()
         with self._transaction():
             before = self._sizes(((entry.kind, entry.key, None),))
             if before and not replace:
@@ -259,6 +262,19 @@ class Catalogue:
         self._db.execute(f"PRAGMA application_id = {_OPEN}")
         self.entries, self.size = self._db.execute("SELECT count(*), total(size) FROM entries").fetchone()
         self._count(0, 0)
+
+    def _make_again(self) -> None:
+        """The directory was wiped: what is stored from now on is recorded anew."""
+        old = self._db
+        try:
+            self._unlink()
+            self._connect()
+        except OSError as error:
+            self._db = old
+            raise sqlite3.OperationalError(str(error)) from error
+        old.close()  # SQLite sees that its file has gone, and leaves alone what is there now
+        self.condemned = False
+        self.remade()
 
     def _unlink(self) -> None:
         for ending in _FILES:

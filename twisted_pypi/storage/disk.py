@@ -63,6 +63,7 @@ class DiskStore:
         self._evictor = Evictor(engine, {PAGE: pages, FILE: self._files})
         self._reconciler = Reconciler(engine, facts, self.pages)
         self._pruner = Pruner(engine)
+        catalogue.remade = self._remade
         engine.grown = self._evictor.check
 
     async def start(self) -> None:
@@ -152,6 +153,20 @@ class DiskStore:
         """What the file system has to give. Raises `OSError`, `Unavailable`."""
         free, whole = await self.workers.run(self._engine.tree.space)
         return Space(free, whole, self._engine.limits.keep_free(whole))
+
+    def _remade(self) -> None:
+        """The catalogue was wiped, and perhaps the lock too. Called on the catalogue's thread.
+
+        Raises `sqlite3.OperationalError`, which is told like any other trouble with the catalogue.
+        """
+        before = self._lock
+        if before is None or before.is_of(self.directory):
+            return
+        try:
+            self._lock = lock_directory(self.directory)
+        except ConfigError as error:
+            raise sqlite3.OperationalError(str(error)) from error
+        before.release()
 
     def _unlock(self) -> None:
         self._engine.tree.close()
