@@ -109,8 +109,8 @@ def test_a_transfer_under_way(upstream: Upstream, daemon: Daemon) -> None:
 
 
 def test_a_catalogue_that_was_lost_is_told_of(daemon: Daemon) -> None:
-    """Each adopted file takes a turn, so that a look finds it at that."""
-    for number in range(400):
+    """Each adopted file takes a few turns: seconds for all of them, in which a look finds it at that."""
+    for number in range(3000):
         path = daemon.cache / "files" / "files.example" / f"p{number}-1.0.tar.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")

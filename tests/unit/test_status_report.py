@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from attrs import define, evolve, field
@@ -133,6 +135,29 @@ class Desk:
 
     def used(self, name: str, indexes: frozenset[str], count: int = 1) -> None:
         self.bench.statistics.usage.add(NOW, {(name, indexes): count})
+
+
+def test_every_key_is_documented() -> None:
+    """`docs/status.md` names each key of the document, and of what is in it, and no other at the top."""
+    text = (Path(__file__).parents[2] / "docs" / "status.md").read_text()
+    table = text.partition("## `/+status`")[2]
+    desk = Desk(running=[TRANSFER])
+    desk.used("six", frozenset({"main"}))
+    desk.inventory.document = {**EMPTY, "names": [{"name": "six", "files": 1, "size": 2}]}
+    document = desk.document()
+    first = [key for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)]
+    assert first == list(dict.fromkeys(first))
+    assert set(first) == set(document)
+    inner = {key for value in document.values() for each in _mappings(value) for key in each}
+    assert inner - set(re.findall(r"`(\w+)`", table)) == {"HIT"}
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, object]]:
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    for each in value if isinstance(value, list) else ():
+        yield from _mappings(each)
 
 
 class TestDocument:

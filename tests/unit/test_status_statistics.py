@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from twisted_pypi.answers import CacheState
-from twisted_pypi.errors import Absent
+from twisted_pypi.errors import Absent, Unavailable
 from twisted_pypi.events import BreakerChanged, BytesFetched, FetchDone, FetchFailed, Served
 from twisted_pypi.model import FileRoute, PageRoute, PageSource, Redirect
 from twisted_pypi.status.counts import HOUR, Counts
@@ -452,6 +452,28 @@ class TestRecent:
         self.waiting = None
         assert failed
         assert self.get(recent).result == 2
+
+    def test_an_old_one_at_once_and_a_new_one_behind_it(self) -> None:
+        clock = Clock()
+        recent = Recent(clock.seconds, 2.0, behind=True)
+        assert self.get(recent).result == 1
+        clock.advance(3)
+        self.waiting = Deferred()
+        assert [self.get(recent).result for _ in range(3)] == [1, 1, 1]
+        self.waiting.callback(None)
+        assert self.get(recent).result == self.count == 2
+
+    def test_when_none_can_be_made_the_old_one_stays(self) -> None:
+        clock = Clock()
+        recent = Recent(clock.seconds, 2.0, behind=True)
+        assert self.get(recent).result == 1
+        clock.advance(3)
+        self.waiting = Deferred()
+        self.waiting.errback(Unavailable("busy"))
+        assert self.get(recent).result == 1
+        self.waiting = None
+        self.get(recent)
+        assert self.get(recent).result == self.count == 3
 
     def test_keys_are_bounded(self) -> None:
         recent = Recent(Clock().seconds, 2.0, most=2)

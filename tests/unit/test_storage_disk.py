@@ -258,6 +258,46 @@ def test_a_new_partial_file_is_no_leftover(disk):
     assert content(store, record(b"wheel")) == b"wheel"
 
 
+def test_what_is_done_beside_the_service_can_be_told(disk, tmp_path):
+    put_file(disk.store)
+    seen = [disk.store.condition]
+    now(disk.store.stop())
+    seen.append(disk.store.condition)
+    disk.start(settle=False)
+    seen.append(disk.store.condition)
+    disk.settle()
+    seen.append(disk.store.condition)
+    now(disk.store.stop())
+    (tmp_path / "cache" / "catalogue.sqlite").unlink()
+    disk.start(settle=False)
+    seen.append(disk.store.condition)
+    disk.settle()
+    seen.append(disk.store.condition)
+    assert seen == ["ready", "opening", "reconciling", "ready", "rebuilding", "ready"]
+
+
+def test_an_empty_directory_has_no_catalogue_to_be_rebuilt(tmp_path):
+    disk = Disk(str(tmp_path))
+    assert disk.start(settle=False).condition == "reconciling"
+
+
+def test_the_room_that_is_taken_and_left(disk, tmp_path):
+    put_file(disk.store, b"x" * 5000)
+    disk.store.use(Limits(cache_size=1 << 30, min_free=1234))
+    room = now(disk.store.room())
+    catalogue = sum(path.stat().st_size for path in (tmp_path / "cache").glob("catalogue.sqlite*"))
+    assert room.used == 5000 + catalogue
+    assert (room.limit, room.keep_free) == (1 << 30, 1234)
+    assert room.free > 0
+
+
+def test_the_statistics_are_no_foreign_file(disk, tmp_path):
+    for name in ("statistics.json", "statistics.json.new"):
+        (tmp_path / "cache" / name).write_bytes(b"{}")
+    disk.restart()
+    assert troubles(disk) == []
+
+
 def test_stopping_ends_the_reconciliation(tmp_path):
     disk = Disk(str(tmp_path))
     disk.start(settle=False)

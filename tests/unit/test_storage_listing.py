@@ -58,6 +58,16 @@ def test_all_is_listed_by_name(directory):
     assert (first.index, first.size, first.stored_at, first.used_at, first.confirmed_at) == ("main", 300, 97, 1003, 50)
 
 
+@pytest.mark.parametrize(("indexes", "count"), [({"main"}, 3), ({"main", "internal"}, 6), ({"other"}, 0), (set(), 0)])
+def test_only_what_may_be_told_of(directory, indexes, count):
+    wanted = Wanted(indexes=frozenset(indexes))
+    totals, rows = listed(directory, wanted)
+    assert totals.pages + totals.files == len(rows) == count
+    assert {row.index for row in rows} <= indexes
+    heaps = heaped(directory, wanted)[1]
+    assert sum(heap.pages + heap.files for heap in heaps) == count
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

@@ -21,7 +21,7 @@ ROWS = 50
 """Entries that a search shows."""
 
 LASTING = 60.0
-"""Seconds for which the list of the largest is good: for it the whole catalogue is looked through."""
+"""Seconds for which the list of the largest is good: the whole catalogue is looked through for it, behind an answer."""
 
 MOST_SEARCHES = 4
 """Searches at once, which wait for one thread."""
@@ -61,7 +61,7 @@ class Contents:
     _searching: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._largest = Recent(self.steady, LASTING)
+        self._largest = Recent(self.steady, LASTING, behind=True)
 
     async def largest(self, audience: Audience, condition: str) -> list[Mapping[str, Any]]:
         """The packages with the most bytes in files, as JSON has them; none while the catalogue can't be read.

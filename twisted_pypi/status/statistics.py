@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from twisted_pypi.answers import CacheState
+from twisted_pypi.errors import CacheError
 from twisted_pypi.events import BytesFetched, Event, Served
 from twisted_pypi.interfaces import Workers
 from twisted_pypi.status.counts import Counts, History
@@ -124,7 +125,7 @@ class Statistics:
                 history, usage = _decoded(data)
                 self.history.join(history)
                 self.usage.join(usage)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, CacheError) as error:
             self.trouble("statistics begin anew", str(error))
         self._again()
 
