@@ -26,7 +26,7 @@ from twisted_pypi.descriptors import connection_limit, kept_connections, raise_d
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
-from twisted_pypi.notify import Notifier, notifier
+from twisted_pypi.notify import Notifier, ignored, notifier
 from twisted_pypi.reloading import Reloader, Reread
 from twisted_pypi.settings import Loaded, Settings
 from twisted_pypi.signals import Signals
@@ -129,7 +129,7 @@ class PypiCache(Service):
         self._parts = assemble(reactor, loaded.settings)
         self._listeners = listeners or Listeners(reactor, loaded.settings)
         self._signals, self._manager = signals, manager
-        self._notifier: Notifier | None = None
+        self._notifier = Notifier(reactor, ignored)
         self._reloader = Reloader(loaded.settings, reread, self._parts.use)
         self._grace: Deferred[None] | None = None
         self._ending = False
@@ -177,7 +177,7 @@ class PypiCache(Service):
         entries, size = self._parts.store.usage()
         for line in start_block(self._settings, self._listeners.addresses(), entries, size):
             log.info("{line}", line=line)
-        if self._notifier is not None and not self._ending:
+        if not self._ending:
             self._notifier.ready()
 
     def _give_up(self, failure: Any) -> None:
@@ -185,8 +185,7 @@ class PypiCache(Service):
         if isinstance(failure.value, ConfigError):
             log.critical("pypicache: {problem}", problem=str(failure.value))
             tell_terminal(f"pypicache: {failure.value}")
-            if self._notifier is not None:
-                self._notifier.failed(str(failure.value))
+            self._notifier.failed(str(failure.value))
         else:
             log.failure("pypicache can't start", failure)
         # twistd's own status is 0 however its reactor came to stop.
@@ -199,15 +198,11 @@ class PypiCache(Service):
     # -- running -------------------------------------------------------------------------------------------------
 
     def _reload(self) -> None:
-        notifier = self._notifier if self._parts.readiness.ready else None
-        if notifier is not None:
-            notifier.reloading()
-        self._reopen_logs()
-        if not self._ending:
-            self._reloader.reload()
-            self._listeners.use(self._settings)
-        if notifier is not None:
-            notifier.ready()
+        with self._notifier.reloading():
+            self._reopen_logs()
+            if not self._ending:
+                self._reloader.reload()
+                self._listeners.use(self._settings)
 
     def _reopen_logs(self) -> None:
         if self._parts.access_log is not None:
@@ -238,8 +233,7 @@ class PypiCache(Service):
     async def _stop(self) -> None:
         parts = self._parts
         parts.readiness.ready = False
-        if self._notifier is not None:
-            self._notifier.stopping(self._settings.grace)
+        self._notifier.stopping(self._settings.grace)
         await self._listeners.close()
         await self._drain()
         parts.directories.stop()
