@@ -11,7 +11,8 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import define, field
@@ -105,15 +106,24 @@ class Notifier:
     _beat: IDelayedCall | None = field(default=None, init=False)
 
     def ready(self) -> None:
-        """It is open for clients, or has its configuration read; from now on it is heard of."""
+        """It is open for clients; from now on it is heard of."""
         self.tell(f"READY=1\n{self._status()}")
         if self._beat is None:
             self._beat_later()
 
-    def reloading(self) -> None:
-        """It reads its configuration; `ready` ends that."""
-        # CLOCK_MONOTONIC: for managers that have Type=notify-reload.
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """While it reads its configuration anew. Nobody is told of that before it is ready, nor when it ends."""
+        if self._beat is None:
+            yield
+            return
+        # For managers that have Type=notify-reload.
         self.tell(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        try:
+            yield
+        finally:
+            if self._beat is not None:
+                self.ready()
 
     def stopping(self, grace: float) -> None:
         """It ends, which takes `grace` seconds and a little more at most. It is not heard of any more."""

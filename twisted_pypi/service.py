@@ -27,7 +27,7 @@ from twisted_pypi.descriptors import connection_limit, kept_connections, raise_d
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.interpreter import never_stall
 from twisted_pypi.listening import Listeners
-from twisted_pypi.notify import Notifier, notifier
+from twisted_pypi.notify import Notifier, ignored, notifier
 from twisted_pypi.output import finish
 from twisted_pypi.proxy_check import check_proxies, has_to_ask
 from twisted_pypi.reloading import Reloader, Reread
@@ -133,7 +133,7 @@ class PypiCache(Service):
         self._parts = assemble(reactor, loaded.settings)
         self._listeners = listeners or Listeners(reactor, loaded.settings)
         self._signals, self._manager = signals, manager
-        self._notifier: Notifier | None = None
+        self._notifier = Notifier(reactor, ignored)
         self._reloader = Reloader(loaded.settings, reread, self._parts.use, self._try)
         self._grace: Deferred[None] | None = None
         self._ending = False
@@ -183,7 +183,7 @@ class PypiCache(Service):
         entries, size = self._parts.store.usage()
         for line in start_block(self._settings, self._listeners.addresses(), entries, size):
             log.info("{line}", line=line)
-        if self._notifier is not None and not self._ending:
+        if not self._ending:
             self._notifier.ready()
 
     def _give_up(self, failure: Any) -> None:
@@ -191,8 +191,7 @@ class PypiCache(Service):
         if isinstance(failure.value, ConfigError):
             log.critical("pypicache: {problem}", problem=str(failure.value))
             tell_terminal(f"pypicache: {failure.value}")
-            if self._notifier is not None:
-                self._notifier.failed(str(failure.value))
+            self._notifier.failed(str(failure.value))
         else:
             log.failure("pypicache can't start", failure)
         # twistd's own status is 0 however its reactor came to stop.
@@ -205,19 +204,16 @@ class PypiCache(Service):
     # -- running -------------------------------------------------------------------------------------------------
 
     def _reload(self) -> None:
-        notifier = self._notifier if self._parts.readiness.ready and not self._ending else None
-        if notifier is not None:
-            notifier.reloading()
-        self._reopen_logs()
-        if not self._ending:
-            Deferred.fromCoroutine(self._reread(notifier))
+        Deferred.fromCoroutine(self._reread())
 
-    async def _reread(self, notifier: Notifier | None) -> None:
-        await self._reloader.reload()
-        if not self._ending:
-            self._listeners.use(self._settings)
-            if notifier is not None:
-                notifier.ready()
+    async def _reread(self) -> None:
+        with self._notifier.reloading():
+            self._reopen_logs()
+            if self._ending:
+                return
+            await self._reloader.reload()
+            if not self._ending:
+                self._listeners.use(self._settings)
 
     async def _try(self, settings: Settings, before: Settings) -> tuple[str, ...]:
         if not has_to_ask(settings, before):
@@ -254,8 +250,7 @@ class PypiCache(Service):
     async def _stop(self) -> None:
         parts = self._parts
         parts.readiness.ready = False
-        if self._notifier is not None:
-            self._notifier.stopping(self._settings.grace)
+        self._notifier.stopping(self._settings.grace)
         await self._listeners.close()
         await self._drain()
         parts.directories.stop()

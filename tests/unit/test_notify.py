@@ -148,13 +148,25 @@ def test_reloading_is_dated_and_ends_with_ready_and_one_beat() -> None:
     clock, told_by, messages = told(6.0)
     told_by.ready()
     before = time.monotonic_ns() // 1000
-    told_by.reloading()
-    told_by.ready()
+    with told_by.reloading():
+        assert len(messages) == 2
     found = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", messages[1])
     assert found
     assert before <= int(found[1]) <= time.monotonic_ns() // 1000
     assert messages[2] == messages[0]
     assert len(clock.getDelayedCalls()) == 1
+
+
+def test_a_reload_before_it_is_ready_or_after_the_end_is_nobody_s_business() -> None:
+    _, told_by, messages = told(6.0)
+    with told_by.reloading():
+        pass
+    assert messages == []
+    told_by.ready()
+    told_by.stopping(1.0)
+    with told_by.reloading():
+        pass
+    assert [message.partition("=")[0] for message in messages] == ["READY", "STOPPING"]
 
 
 def test_one_that_cannot_start_says_why_in_one_line() -> None:
