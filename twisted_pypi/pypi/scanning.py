@@ -36,8 +36,8 @@ class Scan:
     """What was found so far. It is an lxml parser target: `start`, `end`, `data`, `comment` and `close` are that
     interface.
 
-    `anchors` are those that were not taken yet, of `count` in all. `metas` are (name, content) pairs; `titles` the
-    texts of title and h1; `text` the beginning of what else there is to read outside anchors.
+    `anchors` are those that were not taken yet, of `count` in all, `metas` (name, content) pairs; `titles` the texts
+    of title and h1; `text` the beginning of what else there is to read outside anchors.
     """
 
     anchors: list[Anchor] = field(factory=list)
