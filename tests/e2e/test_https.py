@@ -240,3 +240,20 @@ def test_openssl_itself_agrees(secured: Daemon, place: Path) -> None:
         env={"PATH": os.defpath},
     )
     assert "Verification: OK" in done.stderr
+
+
+def test_the_commands_ask_it_by_https(secured: Daemon) -> None:
+    environment = {
+        "PYPICACHE_PORT": str(secured.port),
+        "PYPICACHE_CACHE_DIR": str(secured.cache),
+        "PYPICACHE_TLS_CERTIFICATE": "chain.pem",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "twisted_pypi", "status"],
+        env=clean_environment(secured.directory, **environment),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert "entries" in succeeded(done)

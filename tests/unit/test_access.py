@@ -22,6 +22,7 @@ from twisted_pypi.preflight import check_tls
 from twisted_pypi.reloading import Reloader
 from twisted_pypi.settings import Loaded, Settings
 from unit.certificates import issue as issue_locked
+from unit.storage_doubles import now
 from unit.test_config import failure, load, settings
 
 TAIL = "N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
@@ -247,7 +248,7 @@ def test_without_a_certificate_nothing_is_wrapped() -> None:
 
 def reloaded(old: Settings, new: Settings) -> Settings:
     reloader = Reloader(old, lambda: Loaded(new), lambda _: None)
-    reloader.reload()
+    now(reloader.reload())
     return reloader.settings
 
 

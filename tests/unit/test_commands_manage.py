@@ -9,6 +9,8 @@ import time
 import pytest
 
 from twisted_pypi.commands import main
+from twisted_pypi.commands.reaching import ADDRESS, running_at
+from twisted_pypi.config import load_some
 from twisted_pypi.storage.limits import Limits
 from unit.storage_doubles import KEY, PAGE, Disk, Page, content, meta, now, put_file
 
@@ -245,6 +247,21 @@ def test_a_daemon_that_listens_elsewhere(disk, cache, capsys, monkeypatch):
     error = done(capsys, "ls", "--cache-dir", cache, status=2)
     assert f"a daemon uses {cache} (say with --url where it listens)" in error
     now(disk.store.stop())
+
+
+@pytest.mark.parametrize(
+    ("listen", "certificate", "url"),
+    [
+        ([], None, "http://127.0.0.1:8080/p"),
+        ([], "chain.pem", "https://127.0.0.1:8080/p"),
+        (["tcp:81:interface=127.0.0.1"], "chain.pem", "https://127.0.0.1:81/p"),
+        (["ssl:82:interface=127.0.0.1"], None, "https://127.0.0.1:82/p"),
+        (["unix:/s"], "chain.pem", "http://localhost/p"),
+    ],
+)
+def test_a_daemon_with_tls_is_asked_by_https(listen, certificate, url):
+    given = {"listen": listen, "tls-certificate": certificate, "prefix": "/p"}
+    assert running_at(load_some(ADDRESS, {name: value for name, value in given.items() if value}, {})).url == url
 
 
 def test_a_bad_address(capsys):

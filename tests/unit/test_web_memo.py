@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -440,6 +440,7 @@ class TestFiles:
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_only_one_whole_head_is_looked_up(before: bytes, after: bytes) -> None:
+    assume(not before.startswith((b"GET /", b"HEAD /")))  # an odd request line, but one head all the same
     assert is_head(GET)
     assert is_head(before + GET + after) == (not before and not after)
 

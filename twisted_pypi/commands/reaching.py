@@ -25,7 +25,7 @@ from twisted_pypi.config import load_some, longest_ttl
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.storage.layout import CATALOGUE, FILES, LOCK, PAGES
 
-ADDRESS = ("port", "interface", "listen", "prefix", "admin-token")
+ADDRESS = ("port", "interface", "listen", "prefix", "admin-token", "tls-certificate")
 DIRECTORY = ("cache-dir", "cache-size", "inactive")
 
 HELP_DIRECTORY = "the daemon's (default: $PYPICACHE_CACHE_DIR, the file's, $CACHE_DIRECTORY, $XDG_CACHE_HOME/pypicache)"
@@ -104,8 +104,9 @@ def in_use(directory: str) -> bool:
 def running_at(values: Mapping[str, Any]) -> Running:
     """The daemon with these options (by name). Raises `CommandError` where they tell no address."""
     token, prefix = values["admin-token"] or "", values["prefix"]
+    plain = "https" if values["tls-certificate"] else "http"
     if not values["listen"]:
-        return Running(_http("http", values["interface"], values["port"]) + prefix, token, trusted=True)
+        return Running(_http(plain, values["interface"], values["port"]) + prefix, token, trusted=True)
     for description in values["listen"]:
         kind, first, named = _fields(description)
         if kind == "unix":
@@ -113,7 +114,7 @@ def running_at(values: Mapping[str, Any]) -> Running:
         port = first or named.get("port", "")
         if kind in ("tcp", "tcp6", "ssl") and port.isdigit():
             interface = named.get("interface", "::1" if kind == "tcp6" else "")
-            scheme = "https" if kind == "ssl" else "http"
+            scheme = "https" if kind == "ssl" else plain
             return Running(_http(scheme, interface, int(port)) + prefix, token, trusted=True)
     raise CommandError("say with --url where the daemon is: its --listen tells no address")
 
