@@ -7,6 +7,7 @@ have their turn in between.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 
 from attrs import define
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -14,7 +15,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.offline import files_named
 from twisted_pypi.caching.pages import CachedPages
-from twisted_pypi.errors import CacheError
+from twisted_pypi.errors import CacheError, Unavailable
 from twisted_pypi.interfaces import Listing, Mount, Store, Workers
 from twisted_pypi.interfaces.listing import MOST, Listed, Wanted
 from twisted_pypi.interfaces.purging import Purge, Purged
@@ -77,9 +78,11 @@ class CachePurger:
             counted |= keys
         # As it is stored: the mounts know a name in any spelling.
         for stored in {route.name or name for route in routes} or {name}:
-            await self._expire_others(stored, wanted.index, routes, counted, done)
-            if wanted.files:
-                await self._delete_stored(stored, wanted.index, done)
+            # What the routes tell needs no catalogue, which may be lost at the moment.
+            with suppress(*([Unavailable] if done.entries else [])):
+                await self._expire_others(stored, wanted.index, routes, counted, done)
+                if wanted.files:
+                    await self._delete_stored(stored, wanted.index, done)
 
     def _routes(self, name: str) -> Iterable[PageRoute]:
         for mount in self.mounts:
