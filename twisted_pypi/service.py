@@ -192,12 +192,12 @@ class PypiCache(Service):
     # -- running -------------------------------------------------------------------------------------------------
 
     def _reload(self) -> None:
-        self._reopen_logs()
-        if not self._ending:
-            Deferred.fromCoroutine(self._reread())
+        Deferred.fromCoroutine(self._reread())
 
     async def _reread(self) -> None:
-        await self._reloader.reload()
+        self._reopen_logs()
+        if not self._ending:
+            await self._reloader.reload()
         if not self._ending:
             self._listeners.use(self._settings)
 
