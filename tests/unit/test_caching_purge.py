@@ -167,3 +167,10 @@ def test_the_lists_of_one_index_alone(several):
     several.get("/simple/")
     assert purged(several, f"list?index={EXTRA}")["pages"] == 1
     assert purged(several, "list")["pages"] == 2
+
+
+def test_without_the_catalogue_the_page_still_tells(whole, tmp_path):
+    (whole.directory / "catalogue.sqlite").unlink()
+    assert counts(purged(whole, "flask?files=1")) == {"names": 1, "pages": 1, "files": 1}
+    assert "catalogue can't be read" in purged(whole, "unknown", 503)
+    assert "catalogue can't be read" in purged(whole, "acme-*", 503)

@@ -313,6 +313,18 @@ def test_what_grows_too_large_is_refused(store):
     now(partial.abandon())
 
 
+def test_files_are_dropped_together(store):
+    keys = [f"https://files.example/packages/a-{number}.whl" for number in range(3)]
+    first, *_ = (put_file(store, b"x" * (number + 1), key=key) for number, key in enumerate(keys))
+    reader = now(store.files.open(first))
+    assert now(store.files.drop([*keys[:2], "https://files.example/none.whl"])) == {keys[0]: 1, keys[1]: 2}
+    assert now(store.files.held(keys)) == {keys[2]}
+    assert now(store.files.get(keys[0])) is None
+    assert reader.read(0, 10) == b"x"
+    reader.close()
+    assert now(store.files.drop(keys[:1])) == now(store.files.drop([])) == {}
+
+
 def test_a_deleted_file_has_gone_but_for_its_readers(store):
     file = put_file(store)
     source = now(store.files.open(file))

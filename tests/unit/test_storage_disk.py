@@ -3,8 +3,10 @@
 import errno
 import hashlib
 import os
+import shutil
 import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 from attrs import evolve
@@ -12,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 
+from twisted_pypi.commands.reaching import in_use
 from twisted_pypi.errors import ConfigError, Unavailable
 from twisted_pypi.events import Evicted, StoreTrouble
 from twisted_pypi.model import FileLink
@@ -26,6 +29,7 @@ from unit.storage_doubles import KEY, PAGE, Disk, Page, body_of, content, meta, 
 from unit.whole import open_below
 
 FILE = "files/files.example/packages/aa/bb/cc/flask-3.0-py3-none-any.whl"
+OTHER_KEY = f"{KEY}.tar.gz"
 PAGE_FILE = "pages/index.example/simple/flask.page"
 
 
@@ -932,3 +936,24 @@ def test_a_page_has_a_seal_that_is_void_when_anything_of_it_changes(disk, change
     assert not fits(seal)
     assert fits(pages.seal(after))
     assert pages.seal(page) is None
+
+
+@pytest.mark.parametrize("wiped", ["everything", "the directory", "the catalogue"])
+def test_a_catalogue_that_was_wiped_under_the_daemon_is_made_again_at_once(disk, tmp_path, wiped):
+    put_file(disk.store, b"before")
+    cache = tmp_path / "cache"
+    if wiped == "the directory":
+        shutil.rmtree(cache)
+    for path in list(cache.iterdir()) if wiped == "everything" else []:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if wiped == "the catalogue":
+        for path in cache.glob("catalogue.sqlite*"):
+            path.unlink()
+    file = put_file(disk.store, b"after", key=OTHER_KEY)
+    assert in_use(str(cache))
+    assert disk.store.usage() == (1, 5)
+    assert now(disk.store.files.held([KEY, OTHER_KEY])) == {OTHER_KEY}
+    with closing(sqlite3.connect(cache / "catalogue.sqlite")) as db:
+        assert db.execute("SELECT key FROM entries").fetchall() == [(OTHER_KEY,)]
+    assert troubles(disk) == []
+    assert content(disk.restart(), file) == b"after"

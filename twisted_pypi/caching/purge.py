@@ -1,26 +1,28 @@
 """Purging by name or pattern: pages expire (they stay for a stale answer), files are deleted.
 
-One name after the other: whatever the pattern, no more than a batch of names and of a name's entries is in memory, and
-others have their turn between any two.
+A few names at a time: whatever the pattern, no more than that and a batch of their entries is in memory, and others
+have their turn in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 
 from attrs import define
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.offline import files_named
 from twisted_pypi.caching.pages import CachedPages
-from twisted_pypi.errors import CacheError
+from twisted_pypi.errors import CacheError, Unavailable
 from twisted_pypi.interfaces import Listing, Mount, Store, Workers
 from twisted_pypi.interfaces.listing import MOST, Listed, Wanted
 from twisted_pypi.interfaces.purging import Purge, Purged
 from twisted_pypi.model import PageRoute, PageSource
 
-BATCH = 200
-"""Names that are looked up at a time."""
+BATCH = 8
+"""Names that are purged at the same time: most of it is waiting for one thread or another."""
 
 _FILE, _PAGE = "file", "page"
 
@@ -42,22 +44,26 @@ class CachePurger:
 
     async def purge(self, wanted: Purge, done: Purged) -> None:
         """See `interfaces.purging.Purger`. A name that no mount knows, and of which nothing is stored, counts none."""
-        async for name in self._names(wanted):
-            before = done.entries
-            await self._purge_name(name, wanted, done)
-            done.names += done.entries > before
-
-    async def _names(self, wanted: Purge) -> AsyncIterator[str]:
         if "*" not in wanted.name:
-            yield wanted.name
+            await self._count_name(wanted.name, wanted, done)
             return
         last = ""
         while names := await self.listing.names_after(last, Wanted(wanted.name, index=wanted.index, limit=BATCH)):
-            for name in names:
-                yield name
+            work = [Deferred.fromCoroutine(self._count_name(name, wanted, done)) for name in names]
+            try:
+                await gatherResults(work, consumeErrors=True)
+            except FirstError as error:
+                error.subFailure.raiseException()
             last = names[-1]
         if wanted.name.strip("*") == "":
-            yield ""  # what has no name
+            await self._count_name("", wanted, done)  # what has no name
+
+    async def _count_name(self, name: str, wanted: Purge, done: Purged) -> None:
+        of_name = Purged()
+        try:
+            await self._purge_name(name, wanted, of_name)
+        finally:
+            done.add(of_name)
 
     async def _purge_name(self, name: str, wanted: Purge, done: Purged) -> None:
         routes = list(self._routes(name))
@@ -72,9 +78,11 @@ class CachePurger:
             counted |= keys
         # As it is stored: the mounts know a name in any spelling.
         for stored in {route.name or name for route in routes} or {name}:
-            await self._expire_others(stored, wanted.index, routes, counted, done)
-            if wanted.files:
-                await self._delete_stored(stored, wanted.index, done)
+            # What the routes tell needs no catalogue, which may be lost at the moment.
+            with suppress(*([Unavailable] if done.entries else [])):
+                await self._expire_others(stored, wanted.index, routes, counted, done)
+                if wanted.files:
+                    await self._delete_stored(stored, wanted.index, done)
 
     def _routes(self, name: str) -> Iterable[PageRoute]:
         for mount in self.mounts:
@@ -88,12 +96,13 @@ class CachePurger:
     ) -> None:
         """Pages beside those of the routes: of one version, or of one file."""
         ttls = {source.index: source.ttl for route in routes for source in route.sources}
-        skip = 0
-        while rows := await self._stored(name, _PAGE, index, skip):
+        skip, more = 0, True
+        while more:
+            rows = await self._stored(name, _PAGE, index, skip)
             for row in rows:
                 if row.key not in known:
                     done.pages += await self.pages.expire_stored(row.key, ttls.get(row.index, 0.0))
-            skip += len(rows)
+            skip, more = skip + len(rows), len(rows) == MOST
 
     async def _delete_named(self, route: PageRoute, index: str | None, done: Purged) -> None:
         """The files that stored pages name, those that are just being recorded among them."""
@@ -107,12 +116,12 @@ class CachePurger:
 
     async def _delete_stored(self, name: str, index: str | None, done: Purged) -> None:
         """What is stored under the name beside that: files of pages that have gone."""
-        skip = 0
-        while rows := await self._stored(name, _FILE, index, skip):
-            before = done.files
-            for row in rows:
-                await self._delete(row.index, [row.key], done)
-            skip += len(rows) - (done.files - before)
+        skip, more = 0, True
+        while more:
+            rows, before = await self._stored(name, _FILE, index, skip), done.files
+            for each in {row.index for row in rows}:
+                await self._delete(each, [row.key for row in rows if row.index == each], done)
+            skip, more = skip + len(rows) - (done.files - before), len(rows) == MOST
 
     async def _stored(self, name: str, kind: str, index: str | None, skip: int) -> list[Listed]:
         return (await self.listing.entries(Wanted(name, kind, index, limit=MOST, skip=skip, exact=True)))[1]
@@ -121,11 +130,9 @@ class CachePurger:
         for key in keys:
             await self.settled(key)
         await self.knowledge.forget(index, keys)
-        for key in await self.store.files.held(keys):
-            file = await self.store.files.get(key)
-            await self.store.files.delete(key)
-            done.files += 1
-            done.size += file.size if file is not None else 0
+        dropped = await self.store.files.drop(keys)
+        done.files += len(dropped)
+        done.size += sum(dropped.values())
 
 
 def _of_index(route: PageRoute, index: str | None) -> tuple[PageSource, ...]:

@@ -18,6 +18,8 @@ TOP = 10
 """Rows of a list that are shown to people."""
 
 _LEFT_OUT = ("hours",)  # a chart's
+_UNITS = {"bytes": {"bytes", "size", "limit"}, "seconds": {"seconds"}}
+"""Words of a figure's name that tell its unit."""
 
 
 def add_to(commands: Any) -> None:
@@ -45,26 +47,26 @@ def lines(figures: Mapping[str, Any]) -> Iterator[str]:
     """Figures as aligned lines, then each list as a table."""
     flat = list(_flat(figures))
     pairs = [(name, value) for name, value in flat if not isinstance(value, list)]
-    yield from output.table([(name, _shown(name, value)) for name, value in pairs]) if pairs else ()
+    yield from output.table([(_label(name), _shown(name, value)) for name, value in pairs]) if pairs else ()
     for name, rows in flat:
         if isinstance(rows, list) and rows and name not in _LEFT_OUT and isinstance(rows[0], Mapping):
             yield ""
-            yield name
+            yield _label(name)
             yield from (f"  {line}" for line in _table(rows[:TOP]))
 
 
 def _flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in figures.items():
-        name = f"{before}{output.plain(key).replace('_', ' ')}"
+        name = f"{before}{output.plain(key)}"
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{name} ")
+            yield from _flat(value, f"{name}_")
         else:
             yield name, value
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     columns = [key for key, value in rows[0].items() if not isinstance(value, list | Mapping)]
-    heads = [output.plain(column).replace("_", " ") for column in columns]
+    heads = [_label(output.plain(column)) for column in columns]
     numbers = [at for at, column in enumerate(columns) if all(_is_number(row.get(column)) for row in rows)]
     return output.table([heads, *([_shown(column, row.get(column)) for column in columns] for row in rows)], numbers)
 
@@ -78,10 +80,15 @@ def _shown(name: str, value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    words = name.replace("_", " ").split()
-    if isinstance(value, int | float) and words:
-        if words[-1] in ("bytes", "size", "limit") or "bytes" in words:
+    if isinstance(value, int | float):
+        if _UNITS["bytes"].intersection(name.split("_")):
             return output.size(value)
-        if words[-1] == "seconds":
+        if _UNITS["seconds"].intersection(name.split("_")):
             return output.duration(value) if value >= 60 else f"{value:g}s"
     return output.plain(value)
+
+
+def _label(name: str) -> str:
+    """The name in words, without the unit, which the value has."""
+    words = [word for word in name.split("_") if word not in _UNITS]
+    return " ".join(words) if words else name

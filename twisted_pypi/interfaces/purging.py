@@ -29,6 +29,13 @@ class Purged:
     files: int = 0
     size: int = 0
 
+    def add(self, other: Purged) -> None:
+        """What was purged of one name more, if anything was."""
+        self.names += other.entries > 0
+        self.pages += other.pages
+        self.files += other.files
+        self.size += other.size
+
     @property
     def entries(self) -> int:
         """Pages and files together."""

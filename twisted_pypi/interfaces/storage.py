@@ -139,6 +139,9 @@ class FileStore(Protocol):
     async def delete(self, key: str) -> None:
         """Drop the file; readers that have it open go on."""
 
+    async def drop(self, keys: list[str]) -> Mapping[str, int]:
+        """Drop the files, however many; the size of each that there was. Readers that have them open go on."""
+
     async def held(self, keys: list[str]) -> set[str]:
         """Which of `keys` are stored."""
 

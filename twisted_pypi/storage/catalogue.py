@@ -11,24 +11,20 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import cast
 
 from attrs import astuple, define, field
 
 from twisted_pypi.records import NamedLink
 from twisted_pypi.storage import links as said
 from twisted_pypi.storage import marks
-from twisted_pypi.storage.links import LINKS, link_of, mapping_of
-from twisted_pypi.storage.rows import Aged, Entry, LinkRow, Stamp, as_json
+from twisted_pypi.storage.links import LINKS, link_of
+from twisted_pypi.storage.rows import COLUMNS, Aged, Entry, LinkRow, entry_of, row_of
 from twisted_pypi.storage.schema import prepare
 
-_COLUMNS = (
-    "kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index_name, verified, "
-    "stored_at, used_at, checked_at"
-)
 _UNNAMED = "SELECT kind, key, index_name FROM entries WHERE name IS NULL LIMIT ?"
 _TYPES = (str, str, str, int, int, int, str, str, str, str, str, int, float, float, float)
-_RECORD = f"INSERT OR REPLACE INTO entries ({_COLUMNS}, name) VALUES ({', '.join('?' * 16)})"
+_RECORD = f"INSERT OR REPLACE INTO entries ({COLUMNS}, name) VALUES ({', '.join('?' * 16)})"
 _OPEN = 0x70706F70  # in the database's header while somebody has it open
 _FILES = ("", "-wal", "-shm", "-journal")
 _OF_THE_MOMENT = {
@@ -50,9 +46,9 @@ class Catalogue:
 
     `entries` and `size` are running totals, `footprint` what the database itself takes on disk; they may be read from
     any thread. Once `condemned`, it is deleted when it is closed, and the next start makes a new one.
-    `unclean` tells that who had it open last did not close it. `name_of` (index, key) gives the name under which people
-    look for an entry, "" if it has none, None if it can't be told now; it is asked when the entry is recorded, on the
-    catalogue's thread.
+    `unclean` tells that who had it open last did not close it. `remade` is called when it was deleted under us and
+    there is a new one. `name_of` (index, key) gives the name under which people look for an entry, "" if it has none,
+    None if it can't be told now; it is asked when the entry is recorded. Both are called on the catalogue's thread.
     """
 
     path: str
@@ -63,6 +59,7 @@ class Catalogue:
     footprint: int = field(default=0, init=False)
     condemned: bool = field(default=False, init=False)
     unclean: bool = field(default=False, init=False)
+    remade: Callable[[], None] = field(default=lambda: None, init=False)
     _db: sqlite3.Connection = field(init=False)
 
     def open(self) -> str:
@@ -98,14 +95,14 @@ class Catalogue:
 
     def entry(self, kind: str, key: str) -> Entry | None:
         """The entry with this key."""
-        query = f"SELECT {_COLUMNS} FROM entries WHERE kind = ? AND key = ?"
+        query = f"SELECT {COLUMNS} FROM entries WHERE kind = ? AND key = ?"
         row = self._db.execute(query, (kind, key)).fetchone()
-        return _entry(row) if row else None
+        return entry_of(row) if row else None
 
     def after(self, kind: str, key: str, limit: int) -> list[Entry]:
         """The next entries in the order of (kind, key)."""
-        query = f"SELECT {_COLUMNS} FROM entries WHERE (kind, key) > (?, ?) ORDER BY kind, key LIMIT ?"
-        return [_entry(row) for row in self._db.execute(query, (kind, key, limit))]
+        query = f"SELECT {COLUMNS} FROM entries WHERE (kind, key) > (?, ?) ORDER BY kind, key LIMIT ?"
+        return [entry_of(row) for row in self._db.execute(query, (kind, key, limit))]
 
     def held(self, kind: str, values: list[str], column: str = "key") -> set[str]:
         """Which of the keys (or with `column` "path": paths, a slow look at all entries) have an entry."""
@@ -118,12 +115,14 @@ class Catalogue:
 
     def record(self, entry: Entry, links: Iterable[LinkRow] = (), replace: bool = True) -> None:
         """Record an entry, and what it says of files, at once; without `replace`, only if there is no such entry."""
+        if not os.path.exists(self.path):
+            self._make_again()
         with self._transaction():
             before = self._sizes(((entry.kind, entry.key, None),))
             if before and not replace:
                 return
             name = self.name_of(entry.index, entry.key)
-            self._db.execute(_RECORD, (*_row(entry), name))
+            self._db.execute(_RECORD, (*row_of(entry), name))
             said.record_links(self._db, entry.index, links, name or "", entry.stored_at)
         self._count(1 - len(before), entry.stamp.size - sum(before))
 
@@ -152,7 +151,7 @@ class Catalogue:
         try:
             answer = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if answer == "ok":
-                deque(map(_entry, self._db.execute(f"SELECT {_COLUMNS} FROM entries")), 0)
+                deque(map(entry_of, self._db.execute(f"SELECT {COLUMNS} FROM entries")), 0)
                 deque(map(link_of, self._db.execute(LINKS)), 0)
                 return ""
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -182,6 +181,12 @@ class Catalogue:
         query = "SELECT kind, key, size, inode FROM entries WHERE used_at < ? ORDER BY used_at LIMIT ? OFFSET ?"
         bound = float("inf") if before is None else before
         return [Aged(*row) for row in self._db.execute(query, (bound, limit, skip))]
+
+    def aged(self, kind: str, keys: list[str]) -> list[Aged]:
+        """The entries with these keys."""
+        query = "SELECT kind, key, size, inode FROM entries WHERE kind = ? AND key = ?"
+        rows = (self._db.execute(query, (kind, key)).fetchone() for key in keys)
+        return [Aged(*row) for row in rows if row]
 
     def links(self, key: str) -> tuple[NamedLink, ...]:
         """What each index last said of the file with this key."""
@@ -250,13 +255,26 @@ class Catalogue:
         self._db.execute("PRAGMA wal_autocheckpoint = 1000")
         prepare(self._db)
         owners, notes = "SELECT name, index_name FROM owners", "SELECT kind, subject, value, until FROM marks"
-        names = f"SELECT {_COLUMNS}, name FROM entries", "SELECT name, seen_at FROM links"
+        names = f"SELECT {COLUMNS}, name FROM entries", "SELECT name, seen_at FROM links"
         for query in (*names, LINKS, owners, notes):
             self._db.execute(f"{query} LIMIT 0")  # the version says much, the tables themselves say all
         self.unclean = self._db.execute("PRAGMA application_id").fetchone()[0] == _OPEN
         self._db.execute(f"PRAGMA application_id = {_OPEN}")
         self.entries, self.size = self._db.execute("SELECT count(*), total(size) FROM entries").fetchone()
         self._count(0, 0)
+
+    def _make_again(self) -> None:
+        """The directory was wiped: what is stored from now on is recorded anew."""
+        old = self._db
+        try:
+            self._unlink()
+            self._connect()
+        except OSError as error:
+            self._db = old
+            raise sqlite3.OperationalError(str(error)) from error
+        old.close()  # SQLite sees that its file has gone, and leaves alone what is there now
+        self.condemned = False
+        self.remade()
 
     def _unlink(self) -> None:
         for ending in _FILES:
@@ -290,20 +308,3 @@ def _size(path: str) -> int:
         return os.stat(path).st_size
     except FileNotFoundError:
         return 0
-
-
-def _row(entry: Entry) -> tuple[Any, ...]:
-    return (
-        *(entry.kind, entry.key, entry.path),
-        *(entry.stamp.size, entry.stamp.mtime_ns, entry.stamp.inode),
-        *(entry.sha256, as_json(entry.hashes), entry.etag, entry.last_modified, entry.index, entry.verified),
-        *(entry.stored_at, entry.used_at, entry.checked_at),
-    )
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index, verified, *times = row
-    if not all(map(isinstance, row, _TYPES)):
-        raise sqlite3.DatabaseError(f"malformed entry: {key!r}")
-    stamp, announced = Stamp(size, mtime_ns, inode), mapping_of(hashes)
-    return Entry(kind, key, path, stamp, sha256, announced, etag, last_modified, index, bool(verified), *times)

@@ -62,6 +62,7 @@ class DiskStore:
         self._evictor = Evictor(engine, {PAGE: pages, FILE: self._files})
         self._reconciler = Reconciler(engine, facts, self.pages)
         self._pruner = Pruner(engine)
+        catalogue.remade = self._remade
         engine.grown = self._evictor.check
 
     async def start(self) -> None:
@@ -132,6 +133,20 @@ class DiskStore:
         free, whole = await self.workers.run(self._engine.tree.space)
         limits = self._engine.limits
         return Room(self._evictor.used(), limits.total, free, limits.keep_free(whole))
+
+    def _remade(self) -> None:
+        """The catalogue was wiped, and perhaps the lock too. Called on the catalogue's thread.
+
+        Raises `sqlite3.OperationalError`, which is told like any other trouble with the catalogue.
+        """
+        before = self._lock
+        if before is None or before.is_of(self.directory):
+            return
+        try:
+            self._lock = lock_directory(self.directory)
+        except ConfigError as error:
+            raise sqlite3.OperationalError(str(error)) from error
+        before.release()
 
     def _unlock(self) -> None:
         self._engine.tree.close()

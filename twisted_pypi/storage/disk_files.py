@@ -16,17 +16,19 @@ from twisted_pypi.records import PartialOrigin, StoredFile
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.checks import Checks, Gone
 from twisted_pypi.storage.digests import read_digests
+from twisted_pypi.storage.dropping import drop
 from twisted_pypi.storage.engine import Engine, refuse_without_descriptors
 from twisted_pypi.storage.hot_bodies import HotBodies
 from twisted_pypi.storage.layout import Path, file_path
 from twisted_pypi.storage.leftovers import Leftovers
 from twisted_pypi.storage.partial import DiskPartial
 from twisted_pypi.storage.partials import Partials
-from twisted_pypi.storage.rows import FILE, Entry, Stamp
+from twisted_pypi.storage.rows import FILE, Aged, Entry, Stamp
 from twisted_pypi.storage.sources import CheckedSource, FileSource
 from twisted_pypi.storage.tasks import KeyLocks
 
 _HOT = 8192
+_TOGETHER = 200
 _WEEK = 7 * 86400.0
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
@@ -122,6 +124,20 @@ class DiskFiles:
     async def delete(self, key: str) -> None:
         """Drop the file; readers that have it open go on."""
         await self.engine.tasks.run(self._delete(key))
+
+    async def drop(self, keys: list[str]) -> dict[str, int]:
+        """Drop the files, however many; the size of each that there was. Readers that have them open go on."""
+        dropped: dict[str, int] = {}
+        for start in range(0, len(keys), _TOGETHER):
+            dropped |= await self.engine.tasks.run(self._drop_some(keys[start : start + _TOGETHER]))
+        return dropped
+
+    async def _drop_some(self, keys: list[str]) -> dict[str, int]:
+        found: list[Aged] = await self.engine.ask([], Catalogue.aged, FILE, keys)
+        done = bool(found) and await drop(self.engine, {FILE: self}, found)
+        for left in filter(None, map(self.leftovers.take, keys)):
+            await self.leftovers.discard(left)
+        return {entry.key: entry.size for entry in found} if done else {}
 
     def forgotten(self, key: str) -> Path:
         """The catalogue has forgotten the file, and so does the memory; where it is."""

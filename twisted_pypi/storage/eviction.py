@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 
 from twisted_pypi.events import Evicted
 from twisted_pypi.storage.catalogue import Catalogue
+from twisted_pypi.storage.dropping import Droppable, drop
 from twisted_pypi.storage.engine import Engine
-from twisted_pypi.storage.layout import Path
 from twisted_pypi.storage.rows import Aged
 
 TARGET = 0.95
@@ -39,22 +39,12 @@ def plan(oldest_first: Iterable[Aged], needed: int, in_use: Container[tuple[str,
     return victims
 
 
-class Evictable(Protocol):
-    """What keeps entries of one kind."""
-
-    def forgotten(self, key: str) -> Path:
-        """The catalogue has forgotten the key, and so does the memory; where its file is."""
-
-    async def evict(self, key: str) -> None:
-        """Delete the file of a key that the catalogue has forgotten, unless it was stored anew meanwhile."""
-
-
 @define(eq=False)
 class Evictor:
     """Keeps the store within its limits."""
 
     engine: Engine
-    kinds: Mapping[str, Evictable]
+    kinds: Mapping[str, Droppable]
     _running: bool = field(default=False, init=False)
     _stopped: bool = field(default=False, init=False)
     _hourly: IDelayedCall | None = field(default=None, init=False)
@@ -109,7 +99,7 @@ class Evictor:
                 in_use = ChainMap[tuple[str, str], Any](self.engine.readers, self.engine.recency.pending)
                 victims = plan(slice_, goal, in_use)
                 skip += sum((entry.kind, entry.key) in in_use for entry in slice_)
-                if victims and not await self._forget(victims):
+                if victims and not await drop(self.engine, self.kinds, victims):
                     break
                 entries += len(victims)
                 size += sum(victim.size for victim in victims)
@@ -117,20 +107,3 @@ class Evictor:
             self._running = False
         if entries:
             self.engine.observer(Evicted(entries, size))
-
-    async def _forget(self, victims: list[Aged]) -> bool:
-        """Out of the catalogue at once, then off the disk; one by one what isn't the file that was recorded."""
-        rows = [(victim.kind, victim.key, victim.inode) for victim in victims]
-        if not await self.engine.ask(False, _forget, rows):
-            return False
-        files = [(self.kinds[victim.kind].forgotten(victim.key), victim.inode) for victim in victims]
-        removed = await self.engine.workers.run(self.engine.tree.remove_same, files)
-        for victim, gone in zip(victims, removed, strict=True):
-            if not gone:
-                await self.kinds[victim.kind].evict(victim.key)
-        return True
-
-
-def _forget(catalogue: Catalogue, rows: list[tuple[str, str, int | None]]) -> bool:
-    catalogue.forget(rows)
-    return True

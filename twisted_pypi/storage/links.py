@@ -7,14 +7,12 @@ time is written again once in `COARSE` seconds, since a page that changes would 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
-
-import orjson
+from collections.abc import Iterable
+from typing import Any
 
 from twisted_pypi.model import FileLink
 from twisted_pypi.records import NamedLink
-from twisted_pypi.storage.rows import LinkRow
+from twisted_pypi.storage.rows import LinkRow, mapping_of
 
 COARSE = 30 * 86400.0
 
@@ -71,14 +69,3 @@ def link_of(row: tuple[Any, ...]) -> NamedLink:
         raise sqlite3.DatabaseError(f"malformed link: {key!r}")
     said = None if metadata is None else mapping_of(metadata)
     return NamedLink(index, FileLink(url or key, mapping_of(hashes), size, said))
-
-
-def mapping_of(text: object) -> Mapping[str, str]:
-    """A JSON object of strings. Raises `sqlite3.DatabaseError`: bytes that changed on disk are malformed, too."""
-    try:
-        found = orjson.loads(cast(str, text))
-    except (ValueError, TypeError) as error:
-        raise sqlite3.DatabaseError(f"malformed: {text!r:.80}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise sqlite3.DatabaseError(f"malformed: {text!r:.80}")
-    return found

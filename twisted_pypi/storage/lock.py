@@ -22,6 +22,13 @@ class DirectoryLock:
 
     _descriptor: int
 
+    def is_of(self, path: str) -> bool:
+        """Whether this is the lock of what is at `path` now."""
+        try:
+            return os.path.samestat(os.stat(os.path.join(path, LOCK)), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
     def release(self) -> None:
         """Let others have the directory. Idempotent."""
         if self._descriptor >= 0:

@@ -202,6 +202,13 @@ class MemoryFiles:
         self._files.pop(key, None)
         self._kept.pop(key, None)
 
+    async def drop(self, keys: list[str]) -> dict[str, int]:
+        """Drop the files; the size of each that there was."""
+        sizes = {key: len(self._files[key][1]) for key in keys if key in self._files}
+        for key in keys:
+            await self.delete(key)
+        return sizes
+
     async def held(self, keys: list[str]) -> set[str]:
         """Which of `keys` are stored."""
         return self._files.keys() & set(keys)

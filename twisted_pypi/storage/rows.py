@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any, cast
 
 import orjson
 from attrs import field, frozen
@@ -16,6 +18,14 @@ from twisted_pypi.urls import key_of
 
 FILE = "file"
 PAGE = "page"
+
+COLUMNS = (
+    "kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index_name, verified, "
+    "stored_at, used_at, checked_at"
+)
+"""Of `entries`, as `row_of` and `entry_of` have them."""
+
+_TYPES = (str, str, str, int, int, int, str, str, str, str, str, int, float, float, float)
 
 LinkRow = tuple[str, str, str, int | None, str | None]
 """(key, URL or "" where it is the key itself, hashes as JSON, size, metadata as JSON)."""
@@ -104,6 +114,36 @@ class Aged:
     key: str
     size: int
     inode: int = 0
+
+
+def row_of(entry: Entry) -> tuple[Any, ...]:
+    """The entry's `COLUMNS`."""
+    return (
+        *(entry.kind, entry.key, entry.path),
+        *(entry.stamp.size, entry.stamp.mtime_ns, entry.stamp.inode),
+        *(entry.sha256, as_json(entry.hashes), entry.etag, entry.last_modified, entry.index, entry.verified),
+        *(entry.stored_at, entry.used_at, entry.checked_at),
+    )
+
+
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """The entry with these `COLUMNS`. Raises `sqlite3.DatabaseError` for malformed ones."""
+    kind, key, path, size, mtime_ns, inode, sha256, hashes, etag, last_modified, index, verified, *times = row
+    if not all(map(isinstance, row, _TYPES)):
+        raise sqlite3.DatabaseError(f"malformed entry: {key!r}")
+    stamp, announced = Stamp(size, mtime_ns, inode), mapping_of(hashes)
+    return Entry(kind, key, path, stamp, sha256, announced, etag, last_modified, index, bool(verified), *times)
+
+
+def mapping_of(text: object) -> Mapping[str, str]:
+    """A JSON object of strings. Raises `sqlite3.DatabaseError`: bytes that changed on disk are malformed, too."""
+    try:
+        found = orjson.loads(cast(str, text))
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"malformed: {text!r:.80}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise sqlite3.DatabaseError(f"malformed: {text!r:.80}")
+    return found
 
 
 def as_json(mapping: Mapping[str, str]) -> str:
