@@ -59,7 +59,15 @@ def test_figures_are_shown_with_their_units_and_lists_as_tables():
     ],
 )
 def test_where_a_daemon_with_these_options_is(values, url, socket):
-    given = {"listen": (), "interface": "127.0.0.1", "port": 8080, "prefix": "", "admin-token": None, **values}
+    given = {
+        "listen": (),
+        "interface": "127.0.0.1",
+        "port": 8080,
+        "prefix": "",
+        "admin-token": None,
+        "tls-certificate": None,
+        **values,
+    }
     found = running_at(given)
     assert (found.url, found.socket_path) == (url, socket)
 
@@ -67,10 +75,22 @@ def test_where_a_daemon_with_these_options_is(values, url, socket):
 @pytest.mark.parametrize("values", [{"port": 0}, {"listen": ("systemd:domain=INET:index=0",)}])
 def test_a_daemon_that_could_be_anywhere(values):
     with pytest.raises(CommandError, match="--url"):
-        running_at({"listen": (), "interface": "", "port": 8080, "prefix": "", "admin-token": None, **values})
+        running_at(
+            {
+                "listen": (),
+                "interface": "",
+                "port": 8080,
+                "prefix": "",
+                "admin-token": None,
+                "tls-certificate": None,
+                **values,
+            }
+        )
 
 
 def test_a_token_shows_in_no_repr():
     assert "s3cret" not in repr(
-        running_at({"listen": (), "interface": "", "port": 1, "prefix": "", "admin-token": "s3cret"})
+        running_at(
+            {"listen": (), "interface": "", "port": 1, "prefix": "", "admin-token": "s3cret", "tls-certificate": None}
+        )
     )
