@@ -104,14 +104,15 @@ def assemble(reactor: Any, settings: Settings) -> Parts:
     metrics, access_log = Metrics(origins(settings)), _access_log(wall, settings)
     log = EventLog(log_level(settings), seconds=lambda: float(reactor.seconds()))  # a steady one takes its place
     health = Health(lambda: float(reactor.seconds()))
-    statistics = _statistics(reactor, wall, settings, disk, lambda event: observer(event))
+    mounts = mounts_of(settings)
+    naming = Naming(mounts, settings.prefix)
+    statistics = _statistics(reactor, wall, settings, disk, lambda event: observer(event), naming)
     heard = [metrics.observe, log.observe, *([access_log.observe] if access_log else [])]
     heard += [statistics.observe, health.observe]
     observer = Observers(tuple(heard))
     store = DiskStore(settings.cache_dir, disk, catalogue, wall, observer, store_limits(settings))
     upstream = HttpUpstream(reactor, upstream_settings(settings), observer)
     mirrored = MirroredUpstream(upstream, reactor, places_of(settings))
-    mounts = mounts_of(settings)
     ledger = Ledger(os.path.join(settings.cache_dir, READINGS))
 
     def watch(index: str, path: str) -> Watch:
@@ -190,11 +191,11 @@ class _Front:
 
     def __call__(self, settings: Settings, mounts: Mounts) -> Services:
         """What the site needs to serve under these settings."""
-        inventory = Inventory(self.listing, (mounts,), self.wall.seconds)
-        self.report.statistics.naming = Naming((mounts,), settings.prefix)
+        inventory = Inventory(self.listing, mounts, self.parsing, self.wall.seconds)
+        self.report.statistics.naming = Naming(mounts, settings.prefix)
         self.store.use_names(mounts.name_of)
         return Services(
-            mounts=(mounts,),
+            mount=mounts,
             pages=self.pages,
             files=self.files,
             workers=self.parsing,
@@ -218,7 +219,7 @@ class _Front:
 
     def _purger(self, mounts: Mounts) -> CachePurger:
         stored = self.store, self.listing
-        return CachePurger((mounts,), self.pages, self.knowledge, *stored, self.parsing, self.settled)
+        return CachePurger(mounts, self.pages, self.knowledge, *stored, self.parsing, self.settled)
 
     def _status(self, settings: Settings, inventory: Inventory) -> StatusPages:
         contents = Contents(inventory, self.report.steady, self.wall.seconds)
@@ -290,13 +291,13 @@ class _Ground:
 
 
 def _statistics(
-    reactor: Any, wall: WallClock, settings: Settings, disk: ThreadWorkers, observer: Observer
+    reactor: Any, wall: WallClock, settings: Settings, disk: ThreadWorkers, observer: Observer, naming: Naming
 ) -> Statistics:
     def trouble(what: str, reason: str) -> None:
         observer(StoreTrouble(what, reason))
 
     kept = KeptFile(settings.cache_dir, STATISTICS)
-    return Statistics(kept, disk, wall, lambda: float(reactor.seconds()), trouble)
+    return Statistics(kept, disk, wall, lambda: float(reactor.seconds()), trouble, naming)
 
 
 def _access_log(clock: WallClock, settings: Settings) -> AccessLog | None:

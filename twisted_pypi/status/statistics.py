@@ -58,7 +58,7 @@ class Statistics:
     wall: IReactorTime
     steady: Callable[[], float]
     trouble: Callable[[str, str], None]
-    naming: Naming = field(factory=lambda: Naming((), ""))
+    naming: Naming
     history: History = field(factory=History, init=False)
     usage: Usage = field(factory=Usage, init=False)
     _events: dict[int, list[Any]] = field(factory=dict, init=False)
