@@ -17,7 +17,7 @@ from twisted_pypi.status.counts import HOUR, Counts
 from twisted_pypi.status.health import MOST, Health
 from twisted_pypi.status.naming import Naming
 from twisted_pypi.status.recent import Recent
-from twisted_pypi.status.statistics import MINUTE, MOST_EVENTS, MOST_PATHS, Statistics
+from twisted_pypi.status.statistics import LONGEST_PATH, MINUTE, MOST_EVENTS, MOST_PATHS, Statistics
 from twisted_pypi.storage.kept import LARGEST, KeptFile
 from unit.doubles import InlineWorkers
 from unit.web_doubles import Mount, Several
@@ -235,6 +235,12 @@ class TestUses:
         for number in range(MOST_PATHS + 10):
             bench.serve(evolve(HIT, target=f"/{number}"))
         assert sum(bench.uses().values()) == MOST_PATHS
+
+    def test_a_path_made_long_is_none_to_be_kept(self) -> None:
+        bench = Bench()
+        bench.statistics.naming = Naming(Everything(), "")
+        bench.serve(evolve(HIT, target="/" * LONGEST_PATH), evolve(HIT, target="/" * (LONGEST_PATH + 1)))
+        assert sum(bench.uses().values()) == 1
 
 
 class Everything:
