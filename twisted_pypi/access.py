@@ -13,6 +13,7 @@ from datetime import datetime
 
 from attrs import frozen
 
+from twisted_pypi import units
 from twisted_pypi.credentials import Vault
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.htpasswd import Accounts, accounts_of
@@ -52,6 +53,23 @@ class Files:
         """What an error calls the option."""
         found = self.found[option]
         return found.label if found is not None else f"--{option}"
+
+
+def read_token(given: str | None, files: Files) -> tuple[str | None, tuple[str, ...]]:
+    """The admin token that is given, else that in `--admin-token-file`, and a warning where that is not used.
+
+    Raises `ConfigError`.
+    """
+    plain, file = files.found["admin-token"], "admin-token-file"
+    if plain is not None and files.found[file] is not None:
+        return given, (f"{files.label(file)} is not used: {plain.label} is given",)
+    read = files.read(file)
+    if read is None:
+        return given, ()
+    try:
+        return units.secret(read.text.strip()), ()
+    except ValueError as error:
+        raise ConfigError(files.label(file), f"what it says {error}") from None
 
 
 def read_accounts(files: Files) -> Accounts | None:

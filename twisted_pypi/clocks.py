@@ -39,6 +39,11 @@ class WallClock:
         return calls
 
 
+def seconds_of(reactor: Any) -> Callable[[], float]:
+    """Tells the reactor's time, whatever takes the place of its clock later (`make_steady`)."""
+    return lambda: float(reactor.seconds())
+
+
 def make_steady(reactor: Any, monotonic: Callable[[], float] = time.monotonic) -> None:
     """Have the reactor's timers follow a clock that only goes forward, at its own pace.
 

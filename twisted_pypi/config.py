@@ -16,8 +16,7 @@ from typing import Any
 import platformdirs
 from attrs import field, fields_dict, frozen
 
-from twisted_pypi import units
-from twisted_pypi.access import Files, access_warnings, read_accounts, read_certificate
+from twisted_pypi.access import Files, access_warnings, read_accounts, read_certificate, read_token
 from twisted_pypi.credentials import ReadNetrc, Vault, load_netrc, names_credentials, read_netrc, refuse_second
 from twisted_pypi.environment import proxies_of
 from twisted_pypi.errors import ConfigError
@@ -59,6 +58,7 @@ __all__ = [
     "default_cache_dir",
     "load",
     "load_some",
+    "load_token",
     "longest_ttl",
 ]
 
@@ -98,7 +98,7 @@ def load(
     values["cache_dir"] = values["cache_dir"] or default_cache_dir(environ)
     values["insecure_host"] = frozenset(values["insecure_host"])
     logins, netrc_warnings = load_netrc(environ, read_netrc)
-    vault = Vault(environ, read_file, os.path.dirname(os.path.abspath(root.table.label)))
+    vault = _vault(root, environ, read_file)
     maker = IndexMaker(
         public_index=PUBLIC_INDEX,
         public_files=PUBLIC_FILES,
@@ -109,14 +109,14 @@ def load(
         logins=logins,
     )
     _refuse_surplus(found["extra-index-ttl"], values)
-    values["admin_token"], token_warnings = _admin_token(values["admin_token"], found, vault)
+    files = Files(vault, root.table, found)
+    values["admin_token"], token_warnings = read_token(values["admin_token"], files)
     credential, own_warnings = _own_credential(root.table, found["index-url"], vault)
     values["indexes"] = _indexes(maker, root, values, credential)
     values["npm"] = registries(maker, root.npm, found["npm-url"], values["indexes"])
     upstreams = (*values["indexes"], *(registry.upstream for registry in values["npm"]))
     asks = any(index.proxy is None and not index.path for index in upstreams)
     values["proxies"] = proxies_of(environ) if asks else NO_PROXIES
-    files = Files(vault, root.table, found)
     values["htpasswd"], values["tls_certificate"] = read_accounts(files), read_certificate(files)
     settings = Settings(**{name: values[name] for name in fields_dict(Settings)})
     warnings = (*root.warnings, *netrc_warnings, *own_warnings, *token_warnings)
@@ -138,6 +138,14 @@ def load_some(
     return values
 
 
+def load_token(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> str | None:
+    """The admin token alone, as `load` finds it. Raises `ConfigError`."""
+    root = _read_root(given, environ, read_file)
+    found = {name: _find(_BY_NAME[name], given, environ, root.table) for name in ("admin-token", "admin-token-file")}
+    plain = value_of(_BY_NAME["admin-token"], found["admin-token"])
+    return read_token(plain, Files(_vault(root, environ, read_file), root.table, found))[0]
+
+
 def longest_ttl(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> float:
     """For how many seconds pages of any index are fresh at most. Raises `ConfigError`."""
     root = _read_root(given, environ, read_file)
@@ -146,6 +154,10 @@ def longest_ttl(given: Mapping[str, object], environ: Mapping[str, str], read_fi
     values += [value_of(_TTL, found) for table in root.indexes if (found := table.find(_TTL)) is not None]
     values += value_of(_BY_NAME["extra-index-ttl"], _find_ttls(given, environ, root.table))
     return max(values)
+
+
+def _vault(root: _Root, environ: Mapping[str, str], reader: ReadFile) -> Vault:
+    return Vault(environ, reader, os.path.dirname(os.path.abspath(root.table.label)))
 
 
 def _find(option: Option, given: Mapping[str, object], environ: Mapping[str, str], table: Table) -> Found | None:
@@ -190,21 +202,6 @@ def _holds_secret(table: Table) -> bool:
         return True
     urls = (table.keys.get(key) for key in ("url", "mirrors", "proxy", "index-url", "extra-index-url", "npm-url"))
     return any(re.search(r"://[^/]*@", str(url)) for url in urls)
-
-
-def _admin_token(
-    given: str | None, found: Mapping[str, Found | None], vault: Vault
-) -> tuple[str | None, tuple[str, ...]]:
-    """The token that is given, else that in `--admin-token-file`, and a warning where that is not used."""
-    named, plain = found["admin-token-file"], found["admin-token"]
-    if named is None:
-        return given, ()
-    if plain is not None:
-        return given, (f"{named.label} is not used: {plain.label} is given",)
-    try:
-        return units.secret(vault.file(named.label, named.texts[-1])), ()
-    except ValueError as error:
-        raise ConfigError(named.label, f"what it says {error}") from None
 
 
 def _own_credential(table: Table, found: Found | None, vault: Vault) -> tuple[Credential | None, tuple[str, ...]]:

@@ -6,11 +6,12 @@ See systemd.exec(5), `$JOURNAL_STREAM`, and sd-daemon(3).
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TextIO
 
-from attrs import define
+from attrs import define, field
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
 from zope.interface import implementer
 
@@ -37,9 +38,12 @@ def is_journal(descriptor: int = STDOUT, environ: Mapping[str, str] = os.environ
 @implementer(ILogObserver)
 @define
 class JournalObserver:
-    """Writes events to a descriptor, one or more lines each. What can't be written is lost, as with twistd's own."""
+    """Writes events to a stream, one or more lines each. What can't be written is lost, as with twistd's own.
 
-    descriptor: int = STDOUT
+    The stream is the stdout of when this is made: the patient one (`output`), and not what twistd later has log itself.
+    """
+
+    stream: TextIO = field(factory=lambda: sys.stdout)
 
     def __call__(self, event: LogEvent) -> None:
         """Write one."""
@@ -47,4 +51,5 @@ class JournalObserver:
         lines = [line for line in text.splitlines() if line]
         priority = _PRIORITIES.get(event.get("log_level"), 6)
         with suppress(OSError):
-            os.write(self.descriptor, "".join(f"<{priority}>{line}\n" for line in lines).encode("utf-8", "replace"))
+            self.stream.write("".join(f"<{priority}>{line}\n" for line in lines))
+            self.stream.flush()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 from attrs import field, frozen
 
-from twisted_pypi.errors import CacheError
+from twisted_pypi.errors import Absent, CacheError
 from twisted_pypi.interfaces import Mount
 from twisted_pypi.model import Alternatives, PageRoute, Route
 from twisted_pypi.npm.mount import NpmMount
 from twisted_pypi.portions import named_mounts
 from twisted_pypi.pypi.mount import IndexMount, NamedMount
 from twisted_pypi.settings import Settings
-from twisted_pypi.web.resource import resolve
 
 
 @frozen
@@ -70,6 +70,17 @@ class Mounts:
 
     def _of(self, index: str) -> IndexMount | NpmMount:
         return next((mount for mount in self.npm if mount.registry.name == index), self.index)
+
+
+def resolve(mounts: Iterable[Mount], path: str) -> Route | Alternatives:
+    """The route of the first mount that knows the path. Raises what the last one raises."""
+    error = Absent("nothing is served here")
+    for mount in mounts:
+        try:
+            return mount.resolve(path)
+        except Absent as absent:
+            error = absent
+    raise error
 
 
 def mounts_of(settings: Settings) -> Mounts:

@@ -20,7 +20,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from twisted_pypi import __version__
+from twisted_pypi.announcing import holdings, start_block
 from twisted_pypi.assembly import assemble
 from twisted_pypi.clocks import make_steady
 from twisted_pypi.descriptors import connection_limit, kept_connections, raise_descriptor_limit
@@ -34,7 +34,6 @@ from twisted_pypi.reloading import Reloader, Reread
 from twisted_pypi.settings import Loaded, Settings
 from twisted_pypi.signals import Signals
 from twisted_pypi.storage.lock import lock_directory
-from twisted_pypi.units import shown_size
 from twisted_pypi.web.site import CacheSite
 
 log = Logger(namespace="pypicache")
@@ -278,24 +277,3 @@ class PypiCache(Service):
             if busy := self._parts.site.busy:
                 log.warn("{busy} answers are broken off", busy=busy)
             self._parts.site.abort()
-
-
-def start_block(settings: Settings, addresses: list[str], entries: int, size: int) -> list[str]:
-    """What an administrator wants to see first: version, addresses, upstreams, directory, what was found in it."""
-    lines = [f"pypicache {__version__} listening on {address}" for address in addresses]
-    never = " (offline: never contacted)" if settings.offline else ""
-    for index in settings.indexes:
-        if index.path:
-            lines.append(f"directory {index.path} as {index.name}")
-            continue
-        files = f", files from {index.files_url}" if index.bound else ""
-        lines.append(f"upstream {index.url}{files}{never}")
-    lines += [f"npm {registry.upstream.url} below {registry.path}{never}" for registry in settings.npm]
-    lines.append(f"cache {settings.cache_dir}: {holdings(settings, entries, size)}")
-    return lines
-
-
-def holdings(settings: Settings, entries: int, size: int) -> str:
-    """What the cache holds of what it may."""
-    limit = shown_size(settings.cache_size) if settings.cache_size else "files are not stored"
-    return f"{entries} entries, {shown_size(size)} of {limit}"

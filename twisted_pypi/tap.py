@@ -65,7 +65,7 @@ class Options(usage.Options):
         parent = self.parent
         if parent is None or not parent.get("nodaemon") or parent.get("logger") or parent.get("syslog"):
             return
-        if (parent.get("logfile") or "-") == "-" and is_journal():
+        if _logs_to_stdout(parent) and is_journal():
             parent["logger"] = qual(JournalObserver)  # which twistd, as with its option, imports itself
 
     def parseArgs(self, *args: str) -> None:  # noqa: N802
@@ -128,7 +128,7 @@ def makeService(options: Options) -> IService:  # noqa: N802
         _fail(error)
     from twisted.internet import reactor
 
-    if parent.get("nodaemon") and parent.get("logfile") in (None, "-"):
+    if parent.get("nodaemon") and _logs_to_stdout(parent):
         be_patient()
     settle(reactor)
     return service
@@ -141,6 +141,11 @@ def _reader(options: Options) -> Callable[[], Loaded]:
         if source.get(name):
             source[name] = os.path.abspath(os.path.expanduser(source[name]))
     return partial(load, given, environ)
+
+
+def _logs_to_stdout(parent: Mapping[str, Any]) -> bool:
+    """Whether twistd's log goes there when it stays in the foreground."""
+    return (parent.get("logfile") or "-") == "-"
 
 
 def _lost_log(settings: Settings, parent: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from attrs import frozen
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+# What a request line may hold as a path, raw (RFC 9112, 3.2).
+_RAW_PATH = re.compile(r"/[!\"$->@-~]*")
 _AMBIGUOUS = re.compile(r"%2F|%5C|%25|//|/\.{1,2};")
 HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|[0-9a-f]*:[0-9a-f:.]+")
 """A host as it stands in an `Origin`: a name, or an address of either family."""
@@ -61,6 +63,13 @@ def canonical_path(path: str) -> str:
     upstream may take them for slashes), NUL and other control characters.
     """
     return "/".join(_canonical_segment(segment) for segment in path.split("/"))
+
+
+def check_path(path: str) -> None:
+    """Raises `ValueError` for what isn't a raw path of a request line, or has no canonical form."""
+    if not _RAW_PATH.fullmatch(path):
+        raise ValueError("the path is not one that HTTP allows")
+    canonical_path(path)
 
 
 def _canonical_segment(segment: str) -> str:

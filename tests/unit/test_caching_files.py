@@ -1093,7 +1093,7 @@ class Purging(FilesCase):
         pages, mount = Mock(expire=AsyncMock(return_value=1)), Mock(pages_of=Mock(return_value=[route]))
         settled = self.files.transfers.settled
         listing = Mock(entries=AsyncMock(return_value=(None, [])))
-        purger = CachePurger((mount,), pages, self.files.knowledge, store, listing, InlineWorkers(), settled)
+        purger = CachePurger(mount, pages, self.files.knowledge, store, listing, InlineWorkers(), settled)
         done = Purged()
         with (
             patch.object(MemoryPartial, "publish", late),

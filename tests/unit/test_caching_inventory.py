@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 from attrs import define
+from twisted.internet.defer import Deferred
 
 from twisted_pypi.caching.inventory import Inventory
 from twisted_pypi.interfaces.listing import Heap, Listed, Totals, Wanted
 from twisted_pypi.pypi.mount import IndexMount
+from unit.doubles import InlineWorkers
 from unit.storage_doubles import now
 from unit.test_config import load
 
@@ -35,8 +39,8 @@ def row(kind, key, confirmed_at=TIME, name="flask"):
     return Listed(name, kind, key, "there", "main", 9, 1.2, 2.6, confirmed_at, True, "ab" if kind == "file" else "")
 
 
-def entries(*rows, mounts=(MOUNT,), wanted=ALL, totals=ONE):
-    return now(Inventory(Given(list(rows), totals), mounts, lambda: TIME).entries(wanted))
+def entries(*rows, wanted=ALL, totals=ONE):
+    return now(Inventory(Given(list(rows), totals), MOUNT, InlineWorkers(), lambda: TIME).entries(wanted))
 
 
 def test_a_page_says_for_how_long_it_is_fresh():
@@ -80,7 +84,17 @@ def test_where_to_go_on():
 
 
 def test_a_row_for_each_name():
-    inventory = Inventory(Given([Heap("flask", 1, 2, 30, 4.0, 5.0)], Totals(2, 1, 2, 30)), (MOUNT,), lambda: TIME)
+    given = Given([Heap("flask", 1, 2, 30, 4.0, 5.0)], Totals(2, 1, 2, 30))
+    inventory = Inventory(given, MOUNT, InlineWorkers(), lambda: TIME)
     document = now(inventory.names(Wanted()))
     assert document["names"] == [{"name": "flask", "pages": 1, "files": 2, "size": 30, "stored": 4, "used": 5}]
     assert (document["total"], document["next"]) == ({"names": 2, "pages": 1, "files": 2, "size": 30}, 1)
+
+
+def test_what_takes_long_is_done_by_a_worker():
+    asked, workers = [], Mock(run=lambda work, *args: asked.append((work, args)) or Deferred())
+    inventory = Inventory(Given([row("page", f"{INDEX}flask/")], ONE), MOUNT, workers, lambda: TIME)
+    shown = Deferred.fromCoroutine(inventory.entries(ALL))
+    ((work, args),) = asked
+    assert not shown.called
+    assert work(*args)[0]["fresh_for"] == 300

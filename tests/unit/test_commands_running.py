@@ -1,9 +1,11 @@
 """A running daemon, as the commands find and show it."""
 
+from argparse import Namespace
+
 import pytest
 
 from twisted_pypi.commands.problems import CommandError
-from twisted_pypi.commands.reaching import running_at
+from twisted_pypi.commands.reaching import reach, running_at
 from twisted_pypi.commands.status import lines
 
 
@@ -64,7 +66,6 @@ def test_where_a_daemon_with_these_options_is(values, url, socket):
         "interface": "127.0.0.1",
         "port": 8080,
         "prefix": "",
-        "admin-token": None,
         "tls-certificate": None,
         **values,
     }
@@ -81,7 +82,6 @@ def test_a_daemon_that_could_be_anywhere(values):
                 "interface": "",
                 "port": 8080,
                 "prefix": "",
-                "admin-token": None,
                 "tls-certificate": None,
                 **values,
             }
@@ -90,7 +90,33 @@ def test_a_daemon_that_could_be_anywhere(values):
 
 def test_a_token_shows_in_no_repr():
     assert "s3cret" not in repr(
-        running_at(
-            {"listen": (), "interface": "", "port": 1, "prefix": "", "admin-token": "s3cret", "tls-certificate": None}
-        )
+        running_at({"listen": (), "interface": "", "port": 1, "prefix": "", "tls-certificate": None}, "s3cret")
     )
+
+
+@pytest.fixture
+def token_file(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("s3cret\n")
+    return path
+
+
+def reached(**environ):
+    arguments = Namespace(url="http://cache.example", cache_dir=None, config=None, admin_token=None)
+    return reach(arguments, environ)
+
+
+def test_the_token_is_the_one_that_the_daemon_has(token_file, tmp_path):
+    assert reached(PYPICACHE_ADMIN_TOKEN_FILE=str(token_file)).token == "s3cret"
+    (tmp_path / "its.toml").write_text("admin-token-file = 'token'")
+    assert reached(PYPICACHE_CONFIG=str(tmp_path / "its.toml")).token == "s3cret"
+    assert reached(PYPICACHE_ADMIN_TOKEN_FILE=str(token_file), PYPICACHE_ADMIN_TOKEN="other").token == "other"
+    assert reached().token == ""
+
+
+def test_a_token_that_cant_be_read_is_told_when_it_is_wanted(tmp_path):
+    place = reached(PYPICACHE_ADMIN_TOKEN_FILE=str(tmp_path / "none"))
+    assert place.token == ""
+    assert place.untold.startswith(f"PYPICACHE_ADMIN_TOKEN_FILE: {tmp_path}/none can't be read")
+    with pytest.raises(CommandError, match=r"wants its admin token, and PYPICACHE_ADMIN_TOKEN_FILE: .* can't be read"):
+        place._judged(401, "Unauthorized", b"{}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import netrc
+import os
 from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Any
@@ -359,6 +360,8 @@ def test_the_admin_token_in_a_file() -> None:
     loaded = load({"admin-token": SECRET}, {"PYPICACHE_ADMIN_TOKEN_FILE": "/none"})
     assert loaded.settings.admin_token == SECRET
     assert loaded.warnings == ("PYPICACHE_ADMIN_TOKEN_FILE is not used: --admin-token is given",)
+    files[os.path.abspath("mine")] = "of-the-flag"
+    assert settings({"admin-token-file": "mine"}, {}, "", files=files).admin_token == "of-the-flag"
     assert failure({"admin-token-file": "/none"}).startswith("--admin-token-file: /none can't be read")
     assert failure({"admin-token-file": "/run/bad"}, files=files).startswith("--admin-token-file: what it says must")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from zope.interface.verify import verifyObject
 
 from twisted_pypi import tap
 from twisted_pypi.journal import JournalObserver, is_journal
+from twisted_pypi.output import be_patient, finish
 
 
 def stream(descriptor: int) -> str:
@@ -35,24 +38,20 @@ def test_it_is_the_journal_when_it_is_the_very_stream_that_systemd_opened(tmp_pa
     [(LogLevel.debug, 7), (LogLevel.info, 6), (LogLevel.warn, 4), (LogLevel.error, 3), (LogLevel.critical, 2)],
 )
 def test_each_line_has_its_priority_and_no_time(level: object, priority: int) -> None:
-    reading, writing = os.pipe()
-    observer = JournalObserver(writing)
+    stream = StringIO()
+    observer = JournalObserver(stream)
     assert verifyObject(ILogObserver, observer)
     Logger("pypicache", observer=observer).emit(level, "{a}\n\nß", a="one")
-    assert os.read(reading, 1000).decode() == f"<{priority}>one\n<{priority}>ß\n"
-    os.close(reading)
-    os.close(writing)
+    assert stream.getvalue() == f"<{priority}>one\n<{priority}>ß\n"
 
 
 def test_a_traceback_is_logged_line_by_line() -> None:
-    reading, writing = os.pipe()
+    stream = StringIO()
     try:
         raise ValueError("no")
     except ValueError:
-        Logger("pypicache", observer=JournalObserver(writing)).failure("it broke")
-    lines = os.read(reading, 10000).decode().splitlines()
-    os.close(reading)
-    os.close(writing)
+        Logger("pypicache", observer=JournalObserver(stream)).failure("it broke")
+    lines = stream.getvalue().splitlines()
     assert lines[0].startswith("<2>it broke")
     assert lines[-1] == "<2>builtins.ValueError: no"
     assert all(line.startswith("<2>") for line in lines)
@@ -61,8 +60,25 @@ def test_a_traceback_is_logged_line_by_line() -> None:
 def test_a_journal_that_is_gone_ends_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    Logger("pypicache", observer=JournalObserver(writing)).info("lost")
+    stream = open(writing, "w")  # noqa: SIM115 - it can't even be closed
+    Logger("pypicache", observer=JournalObserver(stream)).info("lost")
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+
+
+def test_a_journal_that_nobody_reads_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atexit.register", lambda _: None)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    reading, writing = os.pipe()
+    be_patient(writing)
     os.close(writing)
+    observer = JournalObserver()
+    sys.stdout = StringIO()  # as twistd, which has the log take it
+    for _ in range(10):
+        Logger("pypicache", observer=observer).info("x" * 65536)  # of which a pipe takes one
+    with open(reading, "rb") as read:
+        assert read.readline() == b"<6>%s\n" % (b"x" * 65536)
+    finish()
 
 
 @pytest.mark.parametrize(

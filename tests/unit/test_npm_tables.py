@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 
 from twisted_pypi import preflight
+from twisted_pypi.announcing import start_block
 from twisted_pypi.commands.check_config import npm_lines
 from twisted_pypi.errors import Absent, ConfigError
 from twisted_pypi.fetching.identity import TlsIdentity
@@ -16,7 +17,6 @@ from twisted_pypi.mounts import mounts_of
 from twisted_pypi.npm.mount import NpmMount
 from twisted_pypi.options import CREDENTIAL_KEYS, NPM_KEYS
 from twisted_pypi.portions import upstream_settings
-from twisted_pypi.service import start_block
 from twisted_pypi.settings import DIRECT, Credential, Registry
 from unit.test_config import SECRET, failure, load, settings
 

@@ -22,7 +22,7 @@ from twisted_pypi.status.health import Health
 from twisted_pypi.status.pages import Shown, StatusPages
 from twisted_pypi.status.report import MOST_TRANSFERS, TOP, Report
 from twisted_pypi.status.visible import Source, audience
-from twisted_pypi.storage.limits import Room
+from twisted_pypi.storage.occupancy import Occupancy, Space
 from unit.doubles import InlineWorkers
 from unit.storage_doubles import now
 from unit.test_config import load
@@ -61,10 +61,13 @@ class Kept:
     def usage(self) -> tuple[int, int]:
         return 3, 4096
 
-    async def room(self) -> Room:
+    def occupancy(self) -> Occupancy:
+        return Occupancy(3, 4096, 500, 404, 10_000, (0, 0, 0), {})
+
+    async def space(self) -> Space:
         if self.failure:
             raise self.failure
-        return Room(5000, 10_000, 70_000, 1000)
+        return Space(70_000, 100_000, 1000)
 
 
 @define

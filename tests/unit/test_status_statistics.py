@@ -17,10 +17,10 @@ from twisted_pypi.status.counts import HOUR, Counts
 from twisted_pypi.status.health import MOST, Health
 from twisted_pypi.status.naming import Naming
 from twisted_pypi.status.recent import Recent
-from twisted_pypi.status.statistics import MINUTE, MOST_EVENTS, MOST_PATHS, Statistics
+from twisted_pypi.status.statistics import LONGEST_PATH, MINUTE, MOST_EVENTS, MOST_PATHS, Statistics
 from twisted_pypi.storage.kept import LARGEST, KeptFile
 from unit.doubles import InlineWorkers
-from unit.web_doubles import Mount
+from unit.web_doubles import Mount, Several
 
 NOW = 1_000_000 * HOUR + 1790.0
 HIT = Served(
@@ -121,7 +121,7 @@ class Bench:
             self.clock,
             self.clock.seconds,
             lambda what, why: self.troubles.append((what, why)),
-            Naming((MOUNT,), ""),
+            Naming(MOUNT, ""),
         )
         return self.statistics
 
@@ -220,21 +220,27 @@ class TestUses:
 
     def test_below_the_prefix(self) -> None:
         bench = Bench()
-        bench.statistics.naming = Naming((MOUNT,), "/pypi")
+        bench.statistics.naming = Naming(MOUNT, "/pypi")
         bench.serve(evolve(HIT, target="/pypi/simple/six/"), evolve(HIT, target="/simple/six/"))
         assert list(bench.uses().values()) == [1]
 
     def test_the_first_mount_that_knows_a_path_names_it(self) -> None:
         other = Mount({"/simple/six/": Absent("no"), "/other": evolve(PAGE, name="other")})
-        naming = Naming((other, MOUNT), "")
+        naming = Naming(Several((other, MOUNT)), "")
         assert [naming.used(path)[0] for path in ("/simple/six/", "/other")] == ["six", "other"]
 
     def test_paths_of_a_minute_are_bounded(self) -> None:
         bench = Bench()
-        bench.statistics.naming = Naming((Everything(),), "")
+        bench.statistics.naming = Naming(Everything(), "")
         for number in range(MOST_PATHS + 10):
             bench.serve(evolve(HIT, target=f"/{number}"))
         assert sum(bench.uses().values()) == MOST_PATHS
+
+    def test_a_path_made_long_is_none_to_be_kept(self) -> None:
+        bench = Bench()
+        bench.statistics.naming = Naming(Everything(), "")
+        bench.serve(evolve(HIT, target="/" * LONGEST_PATH), evolve(HIT, target="/" * (LONGEST_PATH + 1)))
+        assert sum(bench.uses().values()) == 1
 
 
 class Everything:

@@ -284,11 +284,11 @@ def test_an_empty_directory_has_no_catalogue_to_be_rebuilt(tmp_path):
 def test_the_room_that_is_taken_and_left(disk, tmp_path):
     put_file(disk.store, b"x" * 5000)
     disk.store.use(Limits(cache_size=1 << 30, min_free=1234))
-    room = now(disk.store.room())
+    taken, space = disk.store.occupancy(), now(disk.store.space())
     catalogue = sum(path.stat().st_size for path in (tmp_path / "cache").glob("catalogue.sqlite*"))
-    assert room.used == 5000 + catalogue
-    assert (room.limit, room.keep_free) == (1 << 30, 1234)
-    assert room.free > 0
+    assert taken.used == 5000 + catalogue
+    assert (taken.limit, space.reserved) == (1 << 30, 1234)
+    assert space.free > 0
 
 
 def test_the_statistics_are_no_foreign_file(disk, tmp_path):

@@ -23,7 +23,7 @@ from twisted_pypi.web.log_limits import REPEAT, LogLimits
 from twisted_pypi.web.problems import MAX_REASON, reason_phrase
 from twisted_pypi.web.resource import Readiness, below
 from twisted_pypi.web.responding import ANSWER_TIMEOUT
-from unit.web_doubles import FILE, PAGE, Mount, Response, Status, Web, parse
+from unit.web_doubles import FILE, PAGE, Mount, Response, Several, Status, Web, parse
 
 PROXY = IPv4Address("TCP", "10.0.0.1", 5000)
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 5000)
@@ -201,13 +201,13 @@ class TestRedirects:
 
 class TestMounts:
     def test_the_first_that_knows_the_path_answers(self) -> None:
-        web = Web(mounts=(Mount({"/a": PAGE}), Mount({"/a": BadPath("no"), "/b": FILE})))
+        web = Web(mount=Several((Mount({"/a": PAGE}), Mount({"/a": BadPath("no"), "/b": FILE}))))
         assert web.ask("/a")["content-type"].startswith("text/html")
         assert web.ask("/b", method="HEAD")["content-type"] == "application/octet-stream"
         assert web.ask("/c").status == 404
 
     def test_a_bad_path_is_final(self) -> None:
-        web = Web(mounts=(Mount({"/a": BadPath("no")}), Mount({"/a": PAGE})))
+        web = Web(mount=Several((Mount({"/a": BadPath("no")}), Mount({"/a": PAGE}))))
         assert web.ask("/a").status == 400
 
 

@@ -19,6 +19,7 @@ from twisted_pypi.errors import Absent
 from twisted_pypi.interfaces.listing import Wanted
 from twisted_pypi.interfaces.purging import Purge, Purged
 from twisted_pypi.model import FileRoute, Form, PageRoute
+from twisted_pypi.mounts import resolve
 from twisted_pypi.records import PageMeta, Representation, StoredPage
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
 from twisted_pypi.web.site import CacheSite
@@ -202,6 +203,16 @@ class Mount:
         return ()
 
 
+@define
+class Several:
+    """Mounts that are asked one after the other."""
+
+    mounts: tuple[Mount, ...]
+
+    def resolve(self, path: str) -> object:
+        return resolve(self.mounts, path)
+
+
 PAGE = PageRoute("https://index.example/simple/six/", "six", (), FORMS)
 FILE = FileRoute("https://files.example/a.whl", "https://files.example/a.whl", "six", None, (), True)
 
@@ -316,7 +327,7 @@ class Web:
         self.files = Files(FileAnswer(3, "ab" * 32, None, HIT))
         self.mount = Mount({"/simple/six/": PAGE, "/packages/a.whl": FILE})
         given: dict[str, object] = {
-            "mounts": (self.mount,),
+            "mount": self.mount,
             "pages": self.pages,
             "files": self.files,
             "workers": InlineWorkers(),

@@ -20,11 +20,12 @@ from twisted_pypi.caching.companion import Companions
 from twisted_pypi.caching.direct import Direct
 from twisted_pypi.caching.knowledge import Ground, Knowledge, Known, agrees
 from twisted_pypi.caching.negatives import Expiring
+from twisted_pypi.caching.opened import Opened
 from twisted_pypi.caching.pages import BUDGET
 from twisted_pypi.caching.plausible import undisputed
 from twisted_pypi.caching.settling import settle
 from twisted_pypi.caching.supplying import Supplier
-from twisted_pypi.caching.transfers import Opened, Transfers
+from twisted_pypi.caching.transfers import Transfers
 from twisted_pypi.errors import Absent, CacheError, Unavailable, UpstreamFailed
 from twisted_pypi.events import Decided
 from twisted_pypi.fetching.integrity import HOLD_BACK

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from attrs import asdict, frozen
 
 from twisted_pypi.caching.knowledge import COMPANION
 from twisted_pypi.errors import CacheError
-from twisted_pypi.interfaces import Mount
+from twisted_pypi.interfaces import Mount, Workers
 from twisted_pypi.interfaces.listing import Heap, Listed, Listing, Totals, Wanted
+from twisted_pypi.model import PageRoute
 
 PAGE, FILE, METADATA = "page", "file", "metadata"
 
 
 @frozen
 class Inventory:
-    """Lists what is stored. `mounts` tell how long pages are fresh, `now` is seconds since the epoch."""
+    """Lists what is stored. `mount` tells how long pages are fresh, `now` is seconds since the epoch.
+
+    That is asked in one of `workers`: the routes of a thousand names take longer to make than others may wait.
+    """
 
     listing: Listing
-    mounts: tuple[Mount, ...]
+    mount: Mount
+    workers: Workers
     now: Callable[[], float]
 
     async def entries(self, wanted: Wanted) -> Mapping[str, Any]:
         """Pages and files, each by itself: a document to be written as JSON. Raises `Unavailable`."""
         totals, rows = await self.listing.entries(wanted)
-        shown = partial(shown_entry, now=self.now(), ttls=ttls_of(self.mounts, rows))
-        return document(wanted, totals, entries=[shown(row) for row in rows])
+        return document(wanted, totals, entries=await self.workers.run(shown_entries, self.mount, rows, self.now()))
 
     async def names(self, wanted: Wanted) -> Mapping[str, Any]:
         """The same, all of one name together. Raises `Unavailable`."""
@@ -36,22 +39,23 @@ class Inventory:
         return document(wanted, totals, names=[shown_heap(row) for row in rows])
 
 
-def ttls_of(mounts: Iterable[Mount], rows: Iterable[Listed]) -> dict[str, float]:
-    """For how long the pages among the rows are fresh, by their keys, as far as the mounts tell."""
+def shown_entries(mount: Mount, rows: Collection[Listed], now: float) -> list[dict[str, Any]]:
+    """The pages and files, each by itself."""
+    ttls = ttls_of(mount, rows)
+    return [shown_entry(row, now, ttls) for row in rows]
+
+
+def ttls_of(mount: Mount, rows: Iterable[Listed]) -> dict[str, float]:
+    """For how long the pages among the rows are fresh, by their keys, as far as the mount tells."""
     names = {row.name for row in rows if row.kind == PAGE and row.name}
-    return {
-        source.key: source.ttl
-        for mount in mounts
-        for name in names
-        for route in _pages_of(mount, name)
-        for source in route.sources
-    }
+    return {source.key: source.ttl for name in names for route in pages_of(mount, name) for source in route.sources}
 
 
-def _pages_of(mount: Mount, name: str) -> Iterable[Any]:
+def pages_of(mount: Mount, name: str) -> tuple[PageRoute, ...]:
+    """The pages of what is called that; none of what is no name to the mount."""
     try:
         return mount.pages_of(name)
-    except CacheError:  # no name of this mount
+    except CacheError:
         return ()
 
 

@@ -12,10 +12,11 @@ from contextlib import suppress
 from attrs import define
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 
+from twisted_pypi.caching.inventory import pages_of
 from twisted_pypi.caching.knowledge import Knowledge
 from twisted_pypi.caching.offline import files_named
 from twisted_pypi.caching.pages import CachedPages
-from twisted_pypi.errors import CacheError, Unavailable
+from twisted_pypi.errors import Unavailable
 from twisted_pypi.interfaces import Listing, Mount, Store, Workers
 from twisted_pypi.interfaces.listing import MOST, Listed, Wanted
 from twisted_pypi.interfaces.purging import Purge, Purged
@@ -29,12 +30,12 @@ _FILE, _PAGE = "file", "page"
 
 @define
 class CachePurger:
-    """`interfaces.purging.Purger` of what the mounts know under a name, and what is stored under it.
+    """`interfaces.purging.Purger` of what the mount knows under a name, and what is stored under it.
 
     `settled` waits until the file of a key is recorded, if clients have it whole already: it would come back otherwise.
     """
 
-    mounts: tuple[Mount, ...]
+    mount: Mount
     pages: CachedPages
     knowledge: Knowledge
     store: Store
@@ -43,7 +44,7 @@ class CachePurger:
     settled: Callable[[str], Awaitable[None]]
 
     async def purge(self, wanted: Purge, done: Purged) -> None:
-        """See `interfaces.purging.Purger`. A name that no mount knows, and of which nothing is stored, counts none."""
+        """See `interfaces.purging.Purger`. A name unknown to the mount, of which nothing is stored, counts none."""
         if "*" not in wanted.name:
             await self._count_name(wanted.name, wanted, done)
             return
@@ -66,7 +67,7 @@ class CachePurger:
             done.add(of_name)
 
     async def _purge_name(self, name: str, wanted: Purge, done: Purged) -> None:
-        routes = list(self._routes(name))
+        routes = pages_of(self.mount, name)
         counted: set[str] = set()
         for route in routes:
             if wanted.files:
@@ -76,7 +77,7 @@ class CachePurger:
             # A mount of one index shows again what another one shows.
             done.pages += 0 if keys <= counted else expired
             counted |= keys
-        # As it is stored: the mounts know a name in any spelling.
+        # As it is stored: the mount knows a name in any spelling.
         for stored in {route.name or name for route in routes} or {name}:
             # What the routes tell needs no catalogue, which may be lost at the moment.
             with suppress(*([Unavailable] if done.entries else [])):
@@ -84,15 +85,8 @@ class CachePurger:
                 if wanted.files:
                     await self._delete_stored(stored, wanted.index, done)
 
-    def _routes(self, name: str) -> Iterable[PageRoute]:
-        for mount in self.mounts:
-            try:
-                yield from mount.pages_of(name)
-            except CacheError:
-                continue
-
     async def _expire_others(
-        self, name: str, index: str | None, routes: list[PageRoute], known: set[str], done: Purged
+        self, name: str, index: str | None, routes: Iterable[PageRoute], known: set[str], done: Purged
     ) -> None:
         """Pages beside those of the routes: of one version, or of one file."""
         ttls = {source.index: source.ttl for route in routes for source in route.sources}

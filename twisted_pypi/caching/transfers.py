@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from twisted_pypi.answers import ByteSource
 from twisted_pypi.caching.knowledge import Known
+from twisted_pypi.caching.opened import Opened, record_of
 from twisted_pypi.caching.passing import arrives
 from twisted_pypi.caching.plausible import contradiction, may_be_cut, undisputed
 from twisted_pypi.caching.progress import Beginning, Progress, progress
@@ -22,7 +22,7 @@ from twisted_pypi.fetching.integrity import WrongBody, refuse, verifiable
 from twisted_pypi.fetching.resume import Verdict, again, content_range, judge, validator_of
 from twisted_pypi.fetching.resuming import ResumingBody
 from twisted_pypi.fetching.singleflight import Singleflight
-from twisted_pypi.fetching.transfer import RelaySource, Transfer, TransferResult
+from twisted_pypi.fetching.transfer import RelaySource, Transfer
 from twisted_pypi.interfaces import Fetched, FileStore, Observer, PartialFile, Upstream
 from twisted_pypi.model import FetchRequest, FileRoute
 from twisted_pypi.records import PartialOrigin, StoredFile
@@ -39,34 +39,6 @@ UNCLAIMED = 15.0
 
 async def _untold(route: FileRoute, known: Known, file: StoredFile) -> None:
     """The default."""
-
-
-@define
-class Opened:
-    """A body on its way: growing on disk for all (`transfer`), or passing through for the one who claims it."""
-
-    fetched: Fetched
-    length: int | None  # as far as clients may be told
-    sha256: str
-    transfer: Transfer | None = None
-    _relay: ByteSource | None = None
-    began: Beginning | None = None
-
-    def claim(self) -> ByteSource | None:
-        """The body that passes through; None for everybody but the first."""
-        relay, self._relay = self._relay, None
-        return relay
-
-    @property
-    def failed(self) -> bool:
-        """Whether nobody gets the whole file from this any more."""
-        return self.transfer is not None and self.transfer.failure is not None
-
-    def give_up(self) -> None:
-        """Close what nobody claimed."""
-        relay = self.claim()
-        if relay is not None:
-            relay.close()
 
 
 @define
@@ -279,7 +251,7 @@ class Transfers:
                 raise UpstreamFailed(f"can't be stored: {transfer.unstored}", url)
             if may_be_cut(known, opened.length, transfer.body.delimited, result):
                 raise UpstreamFailed("nothing tells whether it came whole", url)
-            file = _record(route, known, opened.fetched, result)
+            file = record_of(route, known, opened.fetched, result)
             await transfer.partial.publish(file)
             stored = True
         except UpstreamFailed as failure:
@@ -311,17 +283,4 @@ def _request(known: Known, client: str, headers: Mapping[str, str], method: str 
     decides = verifiable(known.hashes)
     return FetchRequest(
         known.url, known.index, "*/*", headers, client, method, file=True, named=known.named, verifiable=decides
-    )
-
-
-def _record(route: FileRoute, known: Known, fetched: Fetched, result: TransferResult) -> StoredFile:
-    return StoredFile(
-        key=route.key,
-        index=known.index,
-        size=result.size,
-        sha256=result.sha256,
-        verified=result.verified,
-        etag=fetched.headers.get("etag", ""),
-        last_modified=fetched.headers.get("last-modified", ""),
-        hashes=known.hashes,
     )

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from twisted_pypi.units import shown_size
@@ -47,11 +46,6 @@ def duration(seconds: float) -> str:
 def ago(moment: float, now: float | None = None) -> str:
     """How long ago that was (seconds since the epoch); "-" for 0, never."""
     return duration((time.time() if now is None else now) - moment) if moment > 0 else "-"
-
-
-def when(moment: float) -> str:
-    """A moment, in UTC."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def print_json(document: Any) -> None:

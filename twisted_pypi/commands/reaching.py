@@ -21,11 +21,11 @@ from twisted_pypi import units
 from twisted_pypi.commands.problems import CommandError
 from twisted_pypi.commands.running import Running
 from twisted_pypi.commands.stopped import Stopped
-from twisted_pypi.config import load_some, longest_ttl
+from twisted_pypi.config import load_some, load_token, longest_ttl
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.storage.layout import CATALOGUE, FILES, LOCK, PAGES
 
-ADDRESS = ("port", "interface", "listen", "prefix", "admin-token", "tls-certificate")
+ADDRESS = ("port", "interface", "listen", "prefix", "tls-certificate")
 DIRECTORY = ("cache-dir", "cache-size", "inactive")
 
 HELP_DIRECTORY = "the daemon's (default: $PYPICACHE_CACHE_DIR, the file's, $CACHE_DIRECTORY, $XDG_CACHE_HOME/pypicache)"
@@ -56,14 +56,24 @@ def reach(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ
     """The daemon or the directory. Raises `CommandError` and `ConfigError`."""
     given = given_by(arguments)
     values = load_some([*ADDRESS, *DIRECTORY], given, environ)
+    token, untold = _token(given, environ)
     if arguments.url:
-        return Running(_url(arguments.url), values["admin-token"] or "")
+        return Running(_url(arguments.url), token, untold=untold)
     directory = values["cache-dir"]
     if not holds_cache(directory):
-        return evolve(running_at(values), hint=f"there is no cache in {directory}, and ")
+        return evolve(running_at(values, token), untold=untold, hint=f"there is no cache in {directory}, and ")
     if not in_use(directory):
         return Stopped(directory, values["cache-size"], longest_ttl(given, environ))
-    return evolve(running_at(values), hint=f"a daemon uses {directory} (say with --url where it listens), but ")
+    hint = f"a daemon uses {directory} (say with --url where it listens), but "
+    return evolve(running_at(values, token), untold=untold, hint=hint)
+
+
+def _token(given: Mapping[str, object], environ: Mapping[str, str]) -> tuple[str, str]:
+    """The admin token ("": none), or why its file can't be read: not everything that is asked needs it."""
+    try:
+        return load_token(given, environ) or "", ""
+    except ConfigError as error:
+        return "", str(error)
 
 
 def reach_directory(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> str:
@@ -101,9 +111,9 @@ def in_use(directory: str) -> bool:
     return False
 
 
-def running_at(values: Mapping[str, Any]) -> Running:
+def running_at(values: Mapping[str, Any], token: str = "") -> Running:
     """The daemon with these options (by name). Raises `CommandError` where they tell no address."""
-    token, prefix = values["admin-token"] or "", values["prefix"]
+    prefix = values["prefix"]
     plain = "https" if values["tls-certificate"] else "http"
     if not values["listen"]:
         return Running(_http(plain, values["interface"], values["port"]) + prefix, token, trusted=True)

@@ -28,7 +28,8 @@ LARGEST = 64 << 20
 class Running:
     """The daemon at `url` (or, with `socket_path`, on that UNIX socket), for who has this admin token ("": none).
 
-    `trusted`: it is on this machine, where the name in its certificate tells nothing. `hint` says why it is asked.
+    `trusted`: it is on this machine, where the name in its certificate tells nothing. `hint` says why it is asked,
+    `untold` why its token is not known.
     Every method raises `CommandError`.
     """
 
@@ -37,6 +38,7 @@ class Running:
     socket_path: str = ""
     trusted: bool = False
     hint: str = ""
+    untold: str = ""
 
     @property
     def shown(self) -> str:
@@ -110,6 +112,8 @@ class Running:
         match status:
             case 401 if self.token:
                 raise CommandError(f"{self.shown} does not take this admin token")
+            case 401 if self.untold:
+                raise CommandError(f"{self.shown} wants its admin token, and {self.untold}")
             case 401:
                 raise CommandError(f"{self.shown} wants its admin token: set PYPICACHE_ADMIN_TOKEN, or give --config")
             case 404 if isinstance(document, dict):

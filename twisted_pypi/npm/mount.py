@@ -36,8 +36,6 @@ SHORT_ACCEPT = f"{ABBREVIATED}; q=1.0, {JSON}; q=0.8"
 _SMALL = 8 << 20
 """Bytes of any other document than a packument."""
 
-# What a request line may hold as a path, raw (RFC 9112, 3.2).
-_RAW_PATH = re.compile(r"/[!\"$->@-~]*")
 _SLASHES = re.compile(r"/{2,}")
 _TAGS = re.compile(r"-/package/(.+)/dist-tags")
 _REMEMBERED = 2048
@@ -112,10 +110,8 @@ class NpmMount:
         below = single.removeprefix(self.path)
         if below == single:
             raise Absent(f"nothing is served here: try {self.path}")
-        if not _RAW_PATH.fullmatch(path):
-            raise BadPath("the path is not one that HTTP allows")
         try:
-            urls.canonical_path(path)
+            urls.check_path(path)
         except ValueError as error:
             raise BadPath(str(error)) from error
         below = below.lstrip("/")

@@ -18,8 +18,6 @@ from twisted_pypi.pypi.routes import Routes, names_origin
 from twisted_pypi.pypi.specs import IndexSpec
 
 _HINT = "try /simple/"
-# What a request line may hold as a path, raw (RFC 9112, 3.2).
-_RAW_PATH = re.compile(r"/[!\"$->@-~]*")
 _SLASHES = re.compile(r"/{2,}")
 _REMEMBERED = 2048
 
@@ -81,10 +79,8 @@ class IndexMount:
         return self._routes.page_of(index, url)
 
     def _checked(self, path: str) -> Route:
-        if not _RAW_PATH.fullmatch(path):
-            raise BadPath("the path is not one that HTTP allows")
         try:
-            urls.canonical_path(path)
+            urls.check_path(path)
         except ValueError as error:
             raise BadPath(str(error)) from error
         tidy = _tidied(path)

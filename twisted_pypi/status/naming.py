@@ -12,21 +12,19 @@ from twisted_pypi.status.usage import Used
 
 @frozen
 class Naming:
-    """What paths mean to `mounts`, which are asked in order, below `prefix` ("" or "/path")."""
+    """What paths mean to `mount`, below `prefix` ("" or "/path")."""
 
-    mounts: tuple[Mount, ...]
+    mount: Mount
     prefix: str
 
     def used(self, path: str) -> Used | None:
         """The project at a path that was answered, and the indexes that may have it; None where no project is."""
         if not path.startswith(f"{self.prefix}/"):
             return None
-        for mount in self.mounts:
-            try:
-                return _used(mount.resolve(path[len(self.prefix) :]))
-            except CacheError:
-                continue
-        return None
+        try:
+            return _used(self.mount.resolve(path[len(self.prefix) :]))
+        except CacheError:
+            return None
 
 
 def _used(route: Route | Alternatives) -> Used | None:

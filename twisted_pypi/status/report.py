@@ -19,7 +19,7 @@ from twisted_pypi.status.counts import Counts
 from twisted_pypi.status.health import Health
 from twisted_pypi.status.statistics import Statistics
 from twisted_pypi.status.visible import PRIVATE, Audience, Source
-from twisted_pypi.storage.limits import Room
+from twisted_pypi.storage.occupancy import Occupancy, Space
 
 TOP = 10
 """Entries in each list of packages."""
@@ -43,8 +43,11 @@ class Kept(Protocol):
     def usage(self) -> tuple[int, int]:
         """(entries, bytes) stored now."""
 
-    async def room(self) -> Room:
-        """What is taken of the disk, and may be. Raises `OSError`."""
+    def occupancy(self) -> Occupancy:
+        """What is taken of the disk, and may be."""
+
+    async def space(self) -> Space:
+        """What the file system has to give. Raises `OSError`, `Unavailable`."""
 
 
 @frozen
@@ -91,14 +94,15 @@ class Report:
 
     async def _disk(self) -> Document | None:
         try:
-            room = await self.store.room()
+            space = await self.store.space()
         except OSError:
             return None
+        taken = self.store.occupancy()
         return {
-            "used_bytes": room.used,
-            "limit_bytes": room.limit,
-            "free_bytes": room.free,
-            "keep_free_bytes": room.keep_free,
+            "used_bytes": taken.used,
+            "limit_bytes": taken.limit,
+            "free_bytes": space.free,
+            "keep_free_bytes": space.reserved,
         }
 
     def _totals(self) -> Document:

@@ -24,11 +24,14 @@ from twisted_pypi.status.naming import Naming
 from twisted_pypi.status.usage import Usage, Used
 
 MINUTE = 60.0
-MOST_EVENTS = 4096
-"""Different events that are gathered before they are settled."""
+MOST_EVENTS = 1024
+"""Different events that are gathered before they are settled: a client can make each hold a line of 8 KiB or two."""
 
 MOST_PATHS = 5000
 """Different paths of a minute of which it is told what project they are of; more are not counted as uses."""
+
+LONGEST_PATH = 1000
+"""Characters of a path that is counted as a use: a name may be spelled with thousands of dashes."""
 
 _OWN = frozenset({"admin", "health"})
 _HITS = frozenset({CacheState.HIT, CacheState.STALE, CacheState.UPDATING, CacheState.REVALIDATED})
@@ -58,7 +61,7 @@ class Statistics:
     wall: IReactorTime
     steady: Callable[[], float]
     trouble: Callable[[str, str], None]
-    naming: Naming = field(factory=lambda: Naming((), ""))
+    naming: Naming
     history: History = field(factory=History, init=False)
     usage: Usage = field(factory=Usage, init=False)
     _events: dict[int, list[Any]] = field(factory=dict, init=False)
@@ -150,9 +153,12 @@ class Statistics:
             sent += count * event.size
             if event.status in _CONTENT:
                 hits, misses = (hits + count, misses) if event.state in _HITS else (hits, misses + count)
-                if event.target in self._paths or len(self._paths) < MOST_PATHS:
-                    self._paths[event.target] = self._paths.get(event.target, 0) + count
+                self._note_use(event.target, count)
         return Counts(requests, hits, misses, sent, self._fetched)
+
+    def _note_use(self, path: str, count: int) -> None:
+        if path in self._paths or (len(self._paths) < MOST_PATHS and len(path) <= LONGEST_PATH):
+            self._paths[path] = self._paths.get(path, 0) + count
 
     def _again(self) -> None:
         # At full minutes, so that what happens in one hour is counted in that.

@@ -6,11 +6,9 @@ raises `sqlite3.Error`.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from attrs import astuple, define, field
@@ -18,80 +16,28 @@ from attrs import astuple, define, field
 from twisted_pypi.records import NamedLink
 from twisted_pypi.storage import links as said
 from twisted_pypi.storage import marks
+from twisted_pypi.storage.database import Database
 from twisted_pypi.storage.links import LINKS, link_of
 from twisted_pypi.storage.rows import COLUMNS, Aged, Entry, LinkRow, entry_of, row_of
 from twisted_pypi.storage.schema import prepare
 
 _UNNAMED = "SELECT kind, key, index_name FROM entries WHERE name IS NULL LIMIT ?"
-_TYPES = (str, str, str, int, int, int, str, str, str, str, str, int, float, float, float)
 _RECORD = f"INSERT OR REPLACE INTO entries ({COLUMNS}, name) VALUES ({', '.join('?' * 16)})"
-_OPEN = 0x70706F70  # in the database's header while somebody has it open
-_FILES = ("", "-wal", "-shm", "-journal")
-_OF_THE_MOMENT = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-}
-"""Errors that say nothing against the file itself."""
 _BATCH = 500  # of SQLite's 999 parameters
 
 
 @define
-class Catalogue:
-    """The database at `path`; `patience` is how many seconds to wait for whoever else has it locked.
+class Catalogue(Database):
+    """The catalogue at `path`.
 
-    `entries` and `size` are running totals, `footprint` what the database itself takes on disk; they may be read from
-    any thread. Once `condemned`, it is deleted when it is closed, and the next start makes a new one.
-    `unclean` tells that who had it open last did not close it. `remade` is called when it was deleted under us and
-    there is a new one. `name_of` (index, key) gives the name under which people look for an entry, "" if it has none,
-    None if it can't be told now; it is asked when the entry is recorded. Both are called on the catalogue's thread.
+    `entries` and `size` are running totals, which may be read from any thread. `name_of` (index, key) gives the name
+    under which people look for an entry, "" if it has none, None if it can't be told now; it is asked, on the
+    catalogue's thread, when the entry is recorded.
     """
 
-    path: str
-    patience: float = 10.0
     name_of: Callable[[str, str], str | None] = field(default=lambda index, key: None, kw_only=True)
     entries: int = field(default=0, init=False)
     size: int = field(default=0, init=False)
-    footprint: int = field(default=0, init=False)
-    condemned: bool = field(default=False, init=False)
-    unclean: bool = field(default=False, init=False)
-    remade: Callable[[], None] = field(default=lambda: None, init=False)
-    _db: sqlite3.Connection = field(init=False)
-
-    def open(self) -> str:
-        """Open; a catalogue that is unusable gives way to a new one. Why it did so, or "".
-
-        Raises `sqlite3.Error` or `OSError` when not even a new one can be made.
-        """
-        reason = "" if os.path.exists(self.path) else "there was none"
-        try:
-            if not reason:
-                self._connect()
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter from an error message of SQLite's
-            self._db.close()
-            code = getattr(error, "sqlite_errorcode", 0)
-            # Without further detail, read-only is what the file says of itself: we opened it for writing.
-            if code & 0xFF in _OF_THE_MOMENT and code != sqlite3.SQLITE_READONLY:
-                raise
-            reason = str(error)
-        if reason:
-            self._unlink()
-            self._connect()
-        return reason
-
-    def close(self, clean: bool = True) -> None:
-        """Write everything into the main file and end; with `clean` False, as if it had not been closed."""
-        with suppress(sqlite3.Error):
-            if clean:
-                self._db.execute("PRAGMA application_id = 0")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
-        if self.condemned:
-            self._unlink()
 
     def entry(self, kind: str, key: str) -> Entry | None:
         """The entry with this key."""
@@ -115,8 +61,7 @@ class Catalogue:
 
     def record(self, entry: Entry, links: Iterable[LinkRow] = (), replace: bool = True) -> None:
         """Record an entry, and what it says of files, at once; without `replace`, only if there is no such entry."""
-        if not os.path.exists(self.path):
-            self._make_again()
+        self._ensure()
         with self._transaction():
             before = self._sizes(((entry.kind, entry.key, None),))
             if before and not replace:
@@ -158,19 +103,6 @@ class Catalogue:
             answer = str(error)
         return str(answer)
 
-    def compact(self) -> int:
-        """Give back to the file system what the database has left in itself; how many bytes that were.
-
-        Takes seconds, and meanwhile as much disk again.
-        """
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        before = _size(self.path)
-        if self._db.execute("PRAGMA freelist_count").fetchone()[0]:
-            self._db.execute("VACUUM")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._count(0, 0)
-        return before - _size(self.path)
-
     def used(self, batch: Iterable[tuple[float, str, str]]) -> None:
         """Note (time, kind, key) of uses."""
         with self._transaction():
@@ -196,13 +128,13 @@ class Catalogue:
         """Record what `index` says of files, for good: no page of it is stored that could be gone some day."""
         with self._transaction():
             said.record_links(self._db, index, links, "", 0.0)
-        self._count(0, 0)
+        self._measure()
 
     def prune(self, after: said.Place, before: float, limit: int) -> tuple[said.Place | None, int]:
         """See `links.prune`."""
         with self._transaction():
             going_on, dropped = said.prune(self._db, after, before, limit)
-        self._count(0, 0)
+        self._measure()
         return going_on, dropped
 
     def name_some(self, limit: int) -> int:
@@ -245,52 +177,15 @@ class Catalogue:
         with self._transaction():
             return marks.forget_past(self._db, now)
 
-    def _connect(self) -> None:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        # Twisted's pool of one may end its thread and begin another: still one at a time.
-        self._db = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 4194304"):
-            self._db.execute(f"PRAGMA {pragma}")
-        # Pages of 4 KiB. A checkpoint flushes the disk: with a smaller log, eviction would do that for every slice.
-        self._db.execute("PRAGMA wal_autocheckpoint = 1000")
+    def _prepare(self) -> None:
+        """Raises `sqlite3.Error` for a database that is no catalogue."""
         prepare(self._db)
         owners, notes = "SELECT name, index_name FROM owners", "SELECT kind, subject, value, until FROM marks"
         names = f"SELECT {COLUMNS}, name FROM entries", "SELECT name, seen_at FROM links"
         for query in (*names, LINKS, owners, notes):
             self._db.execute(f"{query} LIMIT 0")  # the version says much, the tables themselves say all
-        self.unclean = self._db.execute("PRAGMA application_id").fetchone()[0] == _OPEN
-        self._db.execute(f"PRAGMA application_id = {_OPEN}")
-        self.entries, self.size = self._db.execute("SELECT count(*), total(size) FROM entries").fetchone()
-        self._count(0, 0)
-
-    def _make_again(self) -> None:
-        """The directory was wiped: what is stored from now on is recorded anew."""
-        old = self._db
-        try:
-            self._unlink()
-            self._connect()
-        except OSError as error:
-            self._db = old
-            raise sqlite3.OperationalError(str(error)) from error
-        old.close()  # SQLite sees that its file has gone, and leaves alone what is there now
-        self.condemned = False
-        self.remade()
-
-    def _unlink(self) -> None:
-        for ending in _FILES:
-            with suppress(FileNotFoundError):
-                os.unlink(self.path + ending)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # some errors have rolled back already
-                self._db.execute("ROLLBACK")
-            raise
+        self.entries, size = self._db.execute("SELECT count(*), total(size) FROM entries").fetchone()
+        self.size = int(size)
 
     def _sizes(self, rows: Iterable[tuple[str, str, int | None]]) -> list[int]:
         query = "SELECT size FROM entries WHERE kind = ?1 AND key = ?2 AND (?3 IS NULL OR inode = ?3)"
@@ -300,11 +195,4 @@ class Catalogue:
     def _count(self, entries: int, size: int) -> None:
         self.entries += entries
         self.size = int(self.size + size)
-        self.footprint = sum(_size(self.path + ending) for ending in _FILES)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
+        self._measure()

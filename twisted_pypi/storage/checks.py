@@ -40,15 +40,17 @@ class Checks:
             self.engine.tasks.run(self._run(entry))
 
     async def _run(self, entry: Entry) -> None:
-        failure: Exception | None = None
+        failure: Exception | None = LookupError("the check came to nothing")
         try:
             (await self.check(entry)).close()
+            failure = None
         except Gone as error:  # it was purged or dropped, which is nothing to those who have it open
             failure = None if await self._is_right(entry) else error
         except (LookupError, Unavailable) as error:
             failure = error
-        for source in self._running.pop(entry.key):
-            source.settle(failure)
+        finally:  # whatever else happens, nobody waits for ever
+            for source in self._running.pop(entry.key):
+                source.settle(failure)
 
     async def _is_right(self, entry: Entry) -> bool:
         """Whether what readers have open is what was recorded; also if nobody has it open any more."""

@@ -18,7 +18,7 @@ from twisted_pypi.storage.disk_pages import DiskPages
 from twisted_pypi.storage.engine import Engine
 from twisted_pypi.storage.eviction import Evictor
 from twisted_pypi.storage.layout import CATALOGUE, FILES, PAGES
-from twisted_pypi.storage.limits import Limits, Room
+from twisted_pypi.storage.limits import Limits
 from twisted_pypi.storage.lock import OPTION, DirectoryLock, lock_directory
 from twisted_pypi.storage.occupancy import Occupancy, Space
 from twisted_pypi.storage.pruning import Pruner
@@ -128,12 +128,6 @@ class DiskStore:
         if self._reconciler.running:
             return "rebuilding" if self._rebuilding else "reconciling"
         return "ready"
-
-    async def room(self) -> Room:
-        """What is taken of the disk, and may be. Raises `OSError`."""
-        free, whole = await self.workers.run(self._engine.tree.space)
-        limits = self._engine.limits
-        return Room(self._evictor.used(), limits.total, free, limits.keep_free(whole))
 
     def occupancy(self) -> Occupancy:
         """What is taken of disk and memory now, from memory alone."""

@@ -8,17 +8,6 @@ GIGABYTE = 1 << 30
 
 
 @frozen
-class Room:
-    """Bytes that everything below the directory takes (`used`) and may take (`limit`); that the disk has left (`free`),
-    and that are to be left there (`keep_free`)."""
-
-    used: int
-    limit: int
-    free: int
-    keep_free: int
-
-
-@frozen
 class Limits:
     """Sizes in bytes, `inactive` in seconds.
 

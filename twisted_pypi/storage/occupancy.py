@@ -21,6 +21,11 @@ class Occupancy:
     bodies: tuple[int, int, int]
     records: Mapping[str, int]
 
+    @property
+    def used(self) -> int:
+        """The bytes of everything below the directory."""
+        return self.stored + self.partial + self.overhead
+
 
 @frozen
 class Space:

@@ -12,6 +12,9 @@ REPEAT = 60.0
 MOST_KEYS = 1000
 """Different things that are told of at a time; of further ones nothing is told meanwhile."""
 
+_SWEEP = 1.0
+"""Seconds between two looks for what is over, while there are that many: a look takes longer than an event."""
+
 
 @define
 class _Window:
@@ -28,6 +31,7 @@ class LogLimits:
 
     seconds: Callable[[], float]
     _windows: dict[Hashable, _Window] = field(factory=dict, init=False)
+    _swept: float = field(default=float("-inf"), init=False)
 
     def admit(self, key: Hashable, most: int = 1) -> int | None:
         """Whether to tell a line of this key, of which `most` in `REPEAT` seconds may be.
@@ -48,7 +52,8 @@ class LogLimits:
         return None
 
     def _has_room(self, now: float) -> bool:
-        if len(self._windows) >= MOST_KEYS:
+        if len(self._windows) >= MOST_KEYS and now - self._swept >= _SWEEP:
+            self._swept = now
             self._windows = {key: window for key, window in self._windows.items() if now - window.since < REPEAT}
         return len(self._windows) < MOST_KEYS
 

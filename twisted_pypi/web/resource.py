@@ -2,13 +2,13 @@
 
 The order in which a request is looked at: malformed (400); health checks (for anybody, at the root and below the
 prefix); `--allow` (403); who asks, with `--htpasswd` (401, 429); prefix (404); method (405); our own paths (admin);
-what the mounts know.
+what the mount knows.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted_pypi import hops
 from twisted_pypi.errors import Absent, Forbidden
 from twisted_pypi.interfaces import Files, Inventory, Mount, Observer, Pages, Purger, Workers
-from twisted_pypi.model import Alternatives, FileRoute, PageRoute, Redirect, Route
+from twisted_pypi.model import Alternatives, FileRoute, PageRoute, Redirect
 from twisted_pypi.web.admin import (
     ADMIN_PATH,
     AdminPolicy,
@@ -60,14 +60,14 @@ class Readiness:
 class Services:
     """What the resource needs; the composition root makes it.
 
-    `mounts` are asked in order, the first that knows a path answers. `clock.seconds()` is seconds since the epoch.
+    `mount` knows what each path is. `clock.seconds()` is seconds since the epoch.
     `prefix` is "" or "/path" without trailing slash; `base_url` is `--base-url` or "". `purger` purges, but for
     `offline`. `status` makes the page for people and `/+status`; `metrics(accept)` is type and text of `/metrics`;
     `inventory` lists what is stored. Requests below one of `mount_names` (first segments of paths) are counted apart.
     `logins`: only its users are served, and who has the admin token.
     """
 
-    mounts: tuple[Mount, ...]
+    mount: Mount
     pages: Pages
     files: Files
     workers: Workers
@@ -237,7 +237,7 @@ class ProxyResource(Resource):
 
     def _proxied(self, ask: Ask, path: str) -> Answer:
         hops.refuse_loop(self._services.identity)
-        route = resolve(self._services.mounts, path)
+        route = self._services.mount.resolve(path)
         if isinstance(route, Redirect):
             return _redirect(_with_query(_within_prefix(self._services.prefix, route.location), ask))
         if isinstance(route, FileRoute):
@@ -257,17 +257,6 @@ def below(prefix: str, path: str) -> str | None:
     if path == prefix:
         return ""
     return path[len(prefix) :] if path.startswith(f"{prefix}/") else None
-
-
-def resolve(mounts: Iterable[Mount], path: str) -> Route | Alternatives:
-    """The route of the first mount that knows the path. Raises what the last one raises."""
-    error: Absent | None = None
-    for mount in mounts:
-        try:
-            return mount.resolve(path)
-        except Absent as absent:
-            error = absent
-    raise error or Absent("There is no such path; see / for what is served")
 
 
 def _within_prefix(prefix: str, location: str) -> str:
