@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
 import time
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from twisted_pypi.commands import main
 from twisted_pypi.commands.problems import CommandError
 from twisted_pypi.commands.reaching import ADDRESS, running_at
+from twisted_pypi.commands.running import Running
 from twisted_pypi.commands.status import lines
 from twisted_pypi.config import load_some
 from twisted_pypi.storage.limits import Limits
@@ -359,3 +362,15 @@ def test_a_token_shows_in_no_repr():
     assert "s3cret" not in repr(
         running_at({"listen": (), "interface": "", "port": 1, "prefix": "", "admin-token": "s3cret"})
     )
+
+
+def test_a_daemon_that_says_nothing_may_have_tls():
+    def hang_up(server):
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1 << 16)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=hang_up, args=(server,), daemon=True).start()
+        with pytest.raises(CommandError, match="https://"):
+            Running(f"http://127.0.0.1:{server.getsockname()[1]}").status()
