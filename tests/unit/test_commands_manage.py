@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import threading
 import time
 
 import pytest
 
 from twisted_pypi.commands import main
-from twisted_pypi.commands.problems import CommandError
 from twisted_pypi.commands.reaching import ADDRESS, running_at
-from twisted_pypi.commands.running import Running
-from twisted_pypi.commands.status import lines
 from twisted_pypi.config import load_some
 from twisted_pypi.storage.limits import Limits
 from unit.storage_doubles import KEY, PAGE, Disk, Page, content, meta, now, put_file
@@ -290,87 +285,3 @@ def test_gc_makes_the_catalogue_smaller(disk, cache, capsys):
     said = json.loads(done(capsys, "gc", "--json", "--cache-dir", cache))
     assert (said["notes"], said["shrunk"]) == (300, before - os.path.getsize(f"{cache}/catalogue.sqlite"))
     assert said["shrunk"] > 100_000
-
-
-# What a daemon tells
-
-
-def test_figures_are_shown_with_their_units_and_lists_as_tables():
-    shown = list(
-        lines(
-            {
-                "version": "1.0",
-                "uptime_seconds": 7322,
-                "bytes": 170_000,
-                "offline": False,
-                "disk": {"used_bytes": 1 << 30, "free_bytes": None},
-                "requests": {"HIT": 5},
-                "requests_per_second": 0.25,
-                "hours": [{"hour": "x", "requests": 1}],
-                "transfers": [],
-                "upstreams": [
-                    {"name": "main\x1b", "latency_seconds": 0.031, "last_error": None},
-                    {"name": "x", "latency_seconds": None, "last_error": "refused"},
-                ],
-            }
-        )
-    )
-    assert shown == [
-        "version              1.0",
-        "uptime               2h",
-        "bytes                166K",
-        "offline              no",
-        "disk used            1G",
-        "disk free            -",
-        "requests HIT         5",
-        "requests per second  0.25",
-        "",
-        "upstreams",
-        "  name      latency  last error",
-        "  main\\x1b   0.031s  -",
-        "  x               -  refused",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("values", "url", "socket"),
-    [
-        ({}, "http://127.0.0.1:8080", ""),
-        ({"interface": "0.0.0.0", "prefix": "/pypi"}, "http://127.0.0.1:8080/pypi", ""),
-        ({"interface": "::", "port": 81}, "http://[::1]:81", ""),
-        ({"interface": "10.0.0.5"}, "http://10.0.0.5:8080", ""),
-        ({"listen": ("systemd:domain=INET:index=0", "tcp:81:interface=10.0.0.5")}, "http://10.0.0.5:81", ""),
-        ({"listen": (r"tcp6:port=81:interface=\:\:1",)}, "http://[::1]:81", ""),
-        ({"listen": ("ssl:8443:privateKey=key.pem",)}, "https://127.0.0.1:8443", ""),
-        ({"listen": ("unix:/run/cache:mode=660",)}, "http://localhost", "/run/cache"),
-        ({"listen": ("unix:address=/run/cache",)}, "http://localhost", "/run/cache"),
-    ],
-)
-def test_where_a_daemon_with_these_options_is(values, url, socket):
-    given = {"listen": (), "interface": "127.0.0.1", "port": 8080, "prefix": "", "admin-token": None, **values}
-    found = running_at(given)
-    assert (found.url, found.socket_path) == (url, socket)
-
-
-@pytest.mark.parametrize("values", [{"port": 0}, {"listen": ("systemd:domain=INET:index=0",)}])
-def test_a_daemon_that_could_be_anywhere(values):
-    with pytest.raises(CommandError, match="--url"):
-        running_at({"listen": (), "interface": "", "port": 8080, "prefix": "", "admin-token": None, **values})
-
-
-def test_a_token_shows_in_no_repr():
-    assert "s3cret" not in repr(
-        running_at({"listen": (), "interface": "", "port": 1, "prefix": "", "admin-token": "s3cret"})
-    )
-
-
-def test_a_daemon_that_says_nothing_may_have_tls():
-    def hang_up(server):
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(1 << 16)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=hang_up, args=(server,), daemon=True).start()
-        with pytest.raises(CommandError, match="https://"):
-            Running(f"http://127.0.0.1:{server.getsockname()[1]}").status()
