@@ -1,13 +1,9 @@
 """A running daemon, as the commands find and show it."""
 
-import socket
-import threading
-
 import pytest
 
 from twisted_pypi.commands.problems import CommandError
 from twisted_pypi.commands.reaching import running_at
-from twisted_pypi.commands.running import Running
 from twisted_pypi.commands.status import lines
 
 
@@ -98,15 +94,3 @@ def test_a_token_shows_in_no_repr():
             {"listen": (), "interface": "", "port": 1, "prefix": "", "admin-token": "s3cret", "tls-certificate": None}
         )
     )
-
-
-def test_a_daemon_that_says_nothing_may_have_tls():
-    def hang_up(server):
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(1 << 16)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=hang_up, args=(server,), daemon=True).start()
-        with pytest.raises(CommandError, match="https://"):
-            Running(f"http://127.0.0.1:{server.getsockname()[1]}").status()
