@@ -101,6 +101,11 @@ def test_compressed_it_is_the_same(daemon: Daemon) -> None:
     assert json.loads(gzip.decompress(reply.body)) == packument(daemon).json()
 
 
+def test_the_status_page_tells_how_npm_is_set(daemon: Daemon) -> None:
+    page = ask(daemon, "/").body.decode()
+    assert f"npm config set registry http://127.0.0.1:{daemon.port}/npm/" in page
+
+
 def test_links_are_absolute_to_what_the_client_used(start: Start, npm: NpmCatalogue) -> None:
     daemon = start("--npm-url", npm.url, "--prefix", "/cache", "--trusted-proxy", "127.0.0.1")
     for headers, base in [

@@ -83,6 +83,9 @@ class Running:
             body = answer.read(LARGEST)
         except (ConnectionRefusedError, FileNotFoundError) as error:
             raise CommandError(f"{self.hint}no daemon answers at {self.shown}") from error
+        except http.client.RemoteDisconnected as error:
+            tls = "" if self.url.startswith("https:") else "; if it has TLS, say --url https://…"
+            raise CommandError(f"{self.shown}: {error}{tls}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise CommandError(f"{self.shown}: {error or type(error).__name__}") from error
         finally:
