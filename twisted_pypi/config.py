@@ -57,6 +57,7 @@ __all__ = [
     "Loaded",
     "Settings",
     "default_cache_dir",
+    "admin_token",
     "load",
     "load_some",
     "longest_ttl",
@@ -98,7 +99,7 @@ def load(
     values["cache_dir"] = values["cache_dir"] or default_cache_dir(environ)
     values["insecure_host"] = frozenset(values["insecure_host"])
     logins, netrc_warnings = load_netrc(environ, read_netrc)
-    vault = Vault(environ, read_file, os.path.dirname(os.path.abspath(root.table.label)))
+    vault = _vault(root.table, environ, read_file)
     maker = IndexMaker(
         public_index=PUBLIC_INDEX,
         public_files=PUBLIC_FILES,
@@ -136,6 +137,15 @@ def load_some(
     if "cache-dir" in values:
         values["cache-dir"] = values["cache-dir"] or default_cache_dir(environ)
     return values
+
+
+def admin_token(
+    given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file
+) -> str | None:
+    """The admin token as a daemon would have it. Raises `ConfigError`, also for a file of it that can't be read."""
+    table = _read_root(given, environ, read_file).table
+    found = {name: _find(_BY_NAME[name], given, environ, table) for name in ("admin-token", "admin-token-file")}
+    return _admin_token(value_of(_BY_NAME["admin-token"], found["admin-token"]), found, _vault(table, environ, read_file))[0]
 
 
 def longest_ttl(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> float:
@@ -190,6 +200,10 @@ def _holds_secret(table: Table) -> bool:
         return True
     urls = (table.keys.get(key) for key in ("url", "mirrors", "proxy", "index-url", "extra-index-url", "npm-url"))
     return any(re.search(r"://[^/]*@", str(url)) for url in urls)
+
+
+def _vault(table: Table, environ: Mapping[str, str], reader: ReadFile) -> Vault:
+    return Vault(environ, reader, os.path.dirname(os.path.abspath(table.label)))
 
 
 def _admin_token(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
 import time
 
 import pytest
 
 from twisted_pypi.commands import main
 from twisted_pypi.commands.problems import CommandError
-from twisted_pypi.commands.reaching import ADDRESS, running_at
+from twisted_pypi.commands.reaching import ADDRESS, reach, running_at
+from twisted_pypi.commands.running import Running
 from twisted_pypi.commands.status import lines
 from twisted_pypi.config import load_some
 from twisted_pypi.storage.limits import Limits
@@ -344,7 +347,7 @@ def test_figures_are_shown_with_their_units_and_lists_as_tables():
     ],
 )
 def test_where_a_daemon_with_these_options_is(values, url, socket):
-    given = {"listen": (), "interface": "127.0.0.1", "port": 8080, "prefix": "", "admin-token": None, **values}
+    given = {"listen": (), "interface": "127.0.0.1", "port": 8080, "prefix": "", "tls-certificate": None, **values}
     found = running_at(given)
     assert (found.url, found.socket_path) == (url, socket)
 
@@ -352,10 +355,29 @@ def test_where_a_daemon_with_these_options_is(values, url, socket):
 @pytest.mark.parametrize("values", [{"port": 0}, {"listen": ("systemd:domain=INET:index=0",)}])
 def test_a_daemon_that_could_be_anywhere(values):
     with pytest.raises(CommandError, match="--url"):
-        running_at({"listen": (), "interface": "", "port": 8080, "prefix": "", "admin-token": None, **values})
+        running_at({"listen": (), "interface": "", "port": 8080, "prefix": "", "tls-certificate": None, **values})
 
 
 def test_a_token_shows_in_no_repr():
-    assert "s3cret" not in repr(
-        running_at({"listen": (), "interface": "", "port": 1, "prefix": "", "admin-token": "s3cret"})
-    )
+    assert "s3cret" not in repr(Running("http://127.0.0.1:1", "s3cret"))
+
+
+def reached(environ):
+    given = argparse.Namespace(url="http://127.0.0.1:1", cache_dir=None, config=None, admin_token=None)
+    return reach(given, environ)
+
+
+def test_the_token_is_read_where_the_daemon_reads_it(tmp_path):
+    (tmp_path / "token").write_text("s3cret\n")
+    assert reached({"PYPICACHE_ADMIN_TOKEN_FILE": str(tmp_path / "token")}).token == "s3cret"
+    assert reached({"PYPICACHE_ADMIN_TOKEN_FILE": "token", "CREDENTIALS_DIRECTORY": str(tmp_path)}).token == "s3cret"
+    (tmp_path / "config.toml").write_text('admin-token-file = "token"\n')
+    assert reached({"PYPICACHE_CONFIG": str(tmp_path / "config.toml")}).token == "s3cret"
+    with_both = {"PYPICACHE_ADMIN_TOKEN": "mine", "PYPICACHE_ADMIN_TOKEN_FILE": str(tmp_path / "token")}
+    assert reached(with_both).token == "mine"
+
+
+def test_who_cannot_read_the_token_is_told_so_where_it_is_needed(tmp_path):
+    running = reached({"PYPICACHE_ADMIN_TOKEN_FILE": str(tmp_path / "token")})
+    assert running.token == ""
+    assert re.search("PYPICACHE_ADMIN_TOKEN_FILE: .* can't be read", running.tokenless)

@@ -21,7 +21,7 @@ from twisted_pypi import units
 from twisted_pypi.commands.problems import CommandError
 from twisted_pypi.commands.running import Running
 from twisted_pypi.commands.stopped import Stopped
-from twisted_pypi.config import load_some, longest_ttl
+from twisted_pypi.config import admin_token, load_some, longest_ttl
 from twisted_pypi.errors import ConfigError
 from twisted_pypi.storage.layout import CATALOGUE, FILES, LOCK, PAGES
 
@@ -42,7 +42,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", metavar="URL", help="ask the daemon at this address, as in http://cache.example:8080")
     add_directory(parser)
     parser.add_argument(
-        "--admin-token", metavar="TOKEN", help="the daemon's; better $PYPICACHE_ADMIN_TOKEN, or in the file"
+        "--admin-token", metavar="TOKEN", help="the daemon's; better $PYPICACHE_ADMIN_TOKEN, or in a file"
     )
 
 
@@ -57,13 +57,23 @@ def reach(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ
     given = given_by(arguments)
     values = load_some([*ADDRESS, *DIRECTORY], given, environ)
     if arguments.url:
-        return Running(_url(arguments.url), values["admin-token"] or "")
+        return _with_token(Running(_url(arguments.url)), given, environ)
     directory = values["cache-dir"]
-    if not holds_cache(directory):
-        return evolve(running_at(values), hint=f"there is no cache in {directory}, and ")
-    if not in_use(directory):
+    if holds_cache(directory) and not in_use(directory):
         return Stopped(directory, values["cache-size"], longest_ttl(given, environ))
-    return evolve(running_at(values), hint=f"a daemon uses {directory} (say with --url where it listens), but ")
+    hint = f"there is no cache in {directory}, and "
+    if holds_cache(directory):
+        hint = f"a daemon uses {directory} (say with --url where it listens), but "
+    return _with_token(evolve(running_at(values), hint=hint), given, environ)
+
+
+def _with_token(running: Running, given: Mapping[str, object], environ: Mapping[str, str]) -> Running:
+    """As its administrator, where we are: much is told to anybody, also to who can't read the token's file."""
+    try:
+        token = admin_token(given, environ)
+    except ConfigError as error:
+        return evolve(running, tokenless=str(error))
+    return evolve(running, token=token or "")
 
 
 def reach_directory(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> str:
@@ -103,19 +113,19 @@ def in_use(directory: str) -> bool:
 
 def running_at(values: Mapping[str, Any]) -> Running:
     """The daemon with these options (by name). Raises `CommandError` where they tell no address."""
-    token, prefix = values["admin-token"] or "", values["prefix"]
+    prefix = values["prefix"]
     plain = "https" if values["tls-certificate"] else "http"
     if not values["listen"]:
-        return Running(_http(plain, values["interface"], values["port"]) + prefix, token, trusted=True)
+        return Running(_http(plain, values["interface"], values["port"]) + prefix, trusted=True)
     for description in values["listen"]:
         kind, first, named = _fields(description)
         if kind == "unix":
-            return Running(f"http://localhost{prefix}", token, os.path.abspath(first or named["address"]))
+            return Running(f"http://localhost{prefix}", socket_path=os.path.abspath(first or named["address"]))
         port = first or named.get("port", "")
         if kind in ("tcp", "tcp6", "ssl") and port.isdigit():
             interface = named.get("interface", "::1" if kind == "tcp6" else "")
             scheme = "https" if kind == "ssl" else plain
-            return Running(_http(scheme, interface, int(port)) + prefix, token, trusted=True)
+            return Running(_http(scheme, interface, int(port)) + prefix, trusted=True)
     raise CommandError("say with --url where the daemon is: its --listen tells no address")
 
 

@@ -28,7 +28,8 @@ LARGEST = 64 << 20
 class Running:
     """The daemon at `url` (or, with `socket_path`, on that UNIX socket), for who has this admin token ("": none).
 
-    `trusted`: it is on this machine, where the name in its certificate tells nothing. `hint` says why it is asked.
+    `trusted`: it is on this machine, where the name in its certificate tells nothing. `hint` says why it is asked,
+    `tokenless` why there is no token, or what to do about it.
     Every method raises `CommandError`.
     """
 
@@ -37,6 +38,7 @@ class Running:
     socket_path: str = ""
     trusted: bool = False
     hint: str = ""
+    tokenless: str = "set PYPICACHE_ADMIN_TOKEN, or give --config"
 
     @property
     def shown(self) -> str:
@@ -111,7 +113,7 @@ class Running:
             case 401 if self.token:
                 raise CommandError(f"{self.shown} does not take this admin token")
             case 401:
-                raise CommandError(f"{self.shown} wants its admin token: set PYPICACHE_ADMIN_TOKEN, or give --config")
+                raise CommandError(f"{self.shown} wants its admin token: {self.tokenless}")
             case 404 if isinstance(document, dict):
                 raise NothingFits(said)
             case 200 | 404:
