@@ -56,8 +56,8 @@ __all__ = [
     "Index",
     "Loaded",
     "Settings",
-    "default_cache_dir",
     "admin_token",
+    "default_cache_dir",
     "load",
     "load_some",
     "longest_ttl",
@@ -139,13 +139,13 @@ def load_some(
     return values
 
 
-def admin_token(
-    given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file
-) -> str | None:
+def admin_token(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> str | None:
     """The admin token as a daemon would have it. Raises `ConfigError`, also for a file of it that can't be read."""
     table = _read_root(given, environ, read_file).table
     found = {name: _find(_BY_NAME[name], given, environ, table) for name in ("admin-token", "admin-token-file")}
-    return _admin_token(value_of(_BY_NAME["admin-token"], found["admin-token"]), found, _vault(table, environ, read_file))[0]
+    return _admin_token(
+        value_of(_BY_NAME["admin-token"], found["admin-token"]), found, _vault(table, environ, read_file)
+    )[0]
 
 
 def longest_ttl(given: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile = read_file) -> float:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import re
 import time
 
 import pytest
 
 from twisted_pypi.commands import main
-from twisted_pypi.commands.problems import CommandError
-from twisted_pypi.commands.reaching import ADDRESS, reach, running_at
-from twisted_pypi.commands.running import Running
-from twisted_pypi.commands.status import lines
+from twisted_pypi.commands.reaching import ADDRESS, running_at
 from twisted_pypi.config import load_some
 from twisted_pypi.storage.limits import Limits
 from unit.storage_doubles import KEY, PAGE, Disk, Page, content, meta, now, put_file
@@ -290,94 +285,3 @@ def test_gc_makes_the_catalogue_smaller(disk, cache, capsys):
     said = json.loads(done(capsys, "gc", "--json", "--cache-dir", cache))
     assert (said["notes"], said["shrunk"]) == (300, before - os.path.getsize(f"{cache}/catalogue.sqlite"))
     assert said["shrunk"] > 100_000
-
-
-# What a daemon tells
-
-
-def test_figures_are_shown_with_their_units_and_lists_as_tables():
-    shown = list(
-        lines(
-            {
-                "version": "1.0",
-                "uptime_seconds": 7322,
-                "bytes": 170_000,
-                "offline": False,
-                "disk": {"used_bytes": 1 << 30, "free_bytes": None},
-                "requests": {"HIT": 5},
-                "requests_per_second": 0.25,
-                "hours": [{"hour": "x", "requests": 1}],
-                "transfers": [],
-                "upstreams": [
-                    {"name": "main\x1b", "latency_seconds": 0.031, "last_error": None},
-                    {"name": "x", "latency_seconds": None, "last_error": "refused"},
-                ],
-            }
-        )
-    )
-    assert shown == [
-        "version              1.0",
-        "uptime               2h",
-        "bytes                166K",
-        "offline              no",
-        "disk used            1G",
-        "disk free            -",
-        "requests HIT         5",
-        "requests per second  0.25",
-        "",
-        "upstreams",
-        "  name      latency  last error",
-        "  main\\x1b   0.031s  -",
-        "  x               -  refused",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("values", "url", "socket"),
-    [
-        ({}, "http://127.0.0.1:8080", ""),
-        ({"interface": "0.0.0.0", "prefix": "/pypi"}, "http://127.0.0.1:8080/pypi", ""),
-        ({"interface": "::", "port": 81}, "http://[::1]:81", ""),
-        ({"interface": "10.0.0.5"}, "http://10.0.0.5:8080", ""),
-        ({"listen": ("systemd:domain=INET:index=0", "tcp:81:interface=10.0.0.5")}, "http://10.0.0.5:81", ""),
-        ({"listen": (r"tcp6:port=81:interface=\:\:1",)}, "http://[::1]:81", ""),
-        ({"listen": ("ssl:8443:privateKey=key.pem",)}, "https://127.0.0.1:8443", ""),
-        ({"listen": ("unix:/run/cache:mode=660",)}, "http://localhost", "/run/cache"),
-        ({"listen": ("unix:address=/run/cache",)}, "http://localhost", "/run/cache"),
-    ],
-)
-def test_where_a_daemon_with_these_options_is(values, url, socket):
-    given = {"listen": (), "interface": "127.0.0.1", "port": 8080, "prefix": "", "tls-certificate": None, **values}
-    found = running_at(given)
-    assert (found.url, found.socket_path) == (url, socket)
-
-
-@pytest.mark.parametrize("values", [{"port": 0}, {"listen": ("systemd:domain=INET:index=0",)}])
-def test_a_daemon_that_could_be_anywhere(values):
-    with pytest.raises(CommandError, match="--url"):
-        running_at({"listen": (), "interface": "", "port": 8080, "prefix": "", "tls-certificate": None, **values})
-
-
-def test_a_token_shows_in_no_repr():
-    assert "s3cret" not in repr(Running("http://127.0.0.1:1", "s3cret"))
-
-
-def reached(environ):
-    given = argparse.Namespace(url="http://127.0.0.1:1", cache_dir=None, config=None, admin_token=None)
-    return reach(given, environ)
-
-
-def test_the_token_is_read_where_the_daemon_reads_it(tmp_path):
-    (tmp_path / "token").write_text("s3cret\n")
-    assert reached({"PYPICACHE_ADMIN_TOKEN_FILE": str(tmp_path / "token")}).token == "s3cret"
-    assert reached({"PYPICACHE_ADMIN_TOKEN_FILE": "token", "CREDENTIALS_DIRECTORY": str(tmp_path)}).token == "s3cret"
-    (tmp_path / "config.toml").write_text('admin-token-file = "token"\n')
-    assert reached({"PYPICACHE_CONFIG": str(tmp_path / "config.toml")}).token == "s3cret"
-    with_both = {"PYPICACHE_ADMIN_TOKEN": "mine", "PYPICACHE_ADMIN_TOKEN_FILE": str(tmp_path / "token")}
-    assert reached(with_both).token == "mine"
-
-
-def test_who_cannot_read_the_token_is_told_so_where_it_is_needed(tmp_path):
-    running = reached({"PYPICACHE_ADMIN_TOKEN_FILE": str(tmp_path / "token")})
-    assert running.token == ""
-    assert re.search("PYPICACHE_ADMIN_TOKEN_FILE: .* can't be read", running.tokenless)
