@@ -113,7 +113,8 @@ class Running:
             case 401 if self.token:
                 raise CommandError(f"{self.shown} does not take this admin token")
             case 401:
-                raise CommandError(f"{self.shown} wants its admin token: {self.tokenless}")
+                wanted = "an admin token, as it has --htpasswd" if "password" in said else "its admin token"
+                raise CommandError(f"{self.shown} wants {wanted}: {self.tokenless}")
             case 404 if isinstance(document, dict):
                 raise NothingFits(said)
             case 200 | 404:
