@@ -31,7 +31,8 @@ STALE_TTL = 10.0
 
 @frozen
 class Asked:
-    """What came of asking. `page` is the stored page for NEW, NOT_MODIFIED and OLDER; `index` who said it."""
+    """What came of asking. `page` is the stored page for NEW, NOT_MODIFIED and OLDER, and for FAILED if there is one;
+    `index` who said it."""
 
     outcome: Outcome
     page: StoredPage | None = None

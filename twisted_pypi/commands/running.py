@@ -115,10 +115,10 @@ class Running:
         match status:
             case 401 if self.token:
                 raise CommandError(f"{self.shown} does not take this admin token")
-            case 401 if self.untold:
-                raise CommandError(f"{self.shown} wants its admin token, and {self.untold}")
             case 401:
-                raise CommandError(f"{self.shown} wants its admin token: set PYPICACHE_ADMIN_TOKEN, or give --config")
+                wanted = "an admin token, as it has --htpasswd" if "password" in said else "its admin token"
+                remedy = f", and {self.untold}" if self.untold else ": set PYPICACHE_ADMIN_TOKEN, or give --config"
+                raise CommandError(f"{self.shown} wants {wanted}{remedy}")
             case 404 if isinstance(document, dict):
                 raise NothingFits(said)
             case 200 | 404:
