@@ -6,6 +6,8 @@ import gzip
 
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 
 from twisted_pypi.answers import CacheState, Provenance
@@ -13,13 +15,14 @@ from twisted_pypi.errors import Absent, Unavailable
 from twisted_pypi.events import Served
 from twisted_pypi.model import Alternatives, PageRoute
 from twisted_pypi.web.clients import Ask
-from twisted_pypi.web.finishing import Finished, Finishing
+from twisted_pypi.web.finishing import Finished, Finishing, completed
 from twisted_pypi.web.page_replies import PageReplies
 from twisted_pypi.web.sending import PIECE
 from unit.web_doubles import HIT, HTML, JSON, TEMPLATE, Web, parse
 
 PATH = "/simple/six/"
 GZIP = "Accept-Encoding: gzip"
+FEW = bytes(b"ab"[number % 2] for number in range(256))
 TAKES_JSON = f"Accept: {JSON.content_type}"
 
 
@@ -261,6 +264,14 @@ class TestTemplates:
         again = [self.ask(web, GZIP).body, self.ask(web).body, self.ask(web, host="other.example").body]
         assert again == bodies
         assert len(set(bodies)) == 3
+
+    @given(st.lists(st.binary(max_size=12).map(lambda data: data.translate(FEW)), max_size=8), st.data())
+    def test_however_a_template_is_divided_it_is_completed_alike(
+        self, pieces: list[bytes], data: st.DataObject
+    ) -> None:
+        placeholder = data.draw(st.sampled_from([b"a", b"ab", b"aab", b"aabaa"]))
+        base = data.draw(st.sampled_from([b"", b"ab", b"http://cache.example/"]))
+        assert b"".join(completed(pieces, placeholder, base)) == b"".join(pieces).replace(placeholder, base)
 
     def test_what_a_client_has_is_told_without_finishing_it(self) -> None:
         web = self.web()

@@ -7,7 +7,7 @@ template, the base URL and the coding, and so does its name: it is never wrong, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import lru_cache, partial
 
 from attrs import define, field, frozen
@@ -17,7 +17,7 @@ from twisted_pypi.fetching.singleflight import Singleflight
 from twisted_pypi.interfaces import Workers
 from twisted_pypi.lru import Lru
 from twisted_pypi.storage.coding import encoded
-from twisted_pypi.web.sending import read_whole
+from twisted_pypi.web.sending import pieces_of
 
 LIMIT = 16 << 20
 """Bytes of finished documents that are kept."""
@@ -72,9 +72,23 @@ class Finishing:
 
 
 def _finish(finished: Finished, template: bytes | ByteSource) -> bytes:
-    whole = template if isinstance(template, bytes) else read_whole(template, finished.length)
-    body = whole.replace(finished.placeholder, finished.base)
-    return body if finished.encoding == "identity" else b"".join(encoded([body], finished.encoding))
+    pieces = [template] if isinstance(template, bytes) else pieces_of(template, finished.length)
+    body = completed(pieces, finished.placeholder, finished.base)
+    return b"".join(body if finished.encoding == "identity" else encoded(body, finished.encoding))
+
+
+def completed(pieces: Iterable[bytes], placeholder: bytes, base: bytes) -> Iterator[bytes]:
+    """The pieces with `base` for each `placeholder`, wherever they are divided.
+
+    A template of 50 MB is never whole in memory so, nor is the interpreter's lock held while all of it is copied.
+    """
+    kept = b""
+    for piece in pieces:
+        *done, rest = (kept + piece).split(placeholder)
+        cut = max(0, len(rest) - len(placeholder) + 1)  # what follows may begin a placeholder
+        yield base.join([*done, rest[:cut]])
+        kept = rest[cut:]
+    yield kept
 
 
 @lru_cache(maxsize=4096)
