@@ -311,13 +311,9 @@ def test_the_sender_is_a_push_producer() -> None:
 
 
 def test_reading_a_whole_source() -> None:
-    source = at_rest(BODY)
-    assert b"".join(pieces_of(source, 10)) == BODY
-    assert source.closed
-    short = at_rest(BODY)
+    assert b"".join(pieces_of(at_rest(BODY), 10)) == BODY
     with pytest.raises(LookupError):
-        list(pieces_of(short, 11))
-    assert short.closed
+        list(pieces_of(at_rest(BODY), 11))
 
 
 def test_keep_alive_and_pipelining_after_a_streamed_body() -> None:

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from twisted_pypi.answers import CacheState, Provenance
 from twisted_pypi.errors import Absent, Unavailable
@@ -17,7 +17,7 @@ from twisted_pypi.model import Alternatives, PageRoute
 from twisted_pypi.web.clients import Ask
 from twisted_pypi.web.finishing import Finished, Finishing, completed
 from twisted_pypi.web.page_replies import PageReplies
-from twisted_pypi.web.sending import PIECE
+from twisted_pypi.web.sending import PIECE, MemorySource
 from unit.web_doubles import HIT, HTML, JSON, TEMPLATE, Web, parse
 
 PATH = "/simple/six/"
@@ -302,6 +302,39 @@ class TestTemplates:
         waiting[0].callback(b"body")
         assert [each.result for each in asked[1:]] == [b"body", b"body"]
         assert finishing.at_hand(finished) == b"body"
+
+    @pytest.mark.parametrize("length", [10, 11])
+    def test_a_template_that_is_read_from_a_file_is_closed_in_the_reactor(self, length: int) -> None:
+        """Also where it is shorter than it should be, or no thread can be had."""
+        closed: list[bool] = []
+        inside: list[bool] = []
+
+        class Source(MemorySource):
+            def close(self) -> None:
+                closed.append(bool(inside))
+
+        class Workers:
+            def run(self, function, *args):
+                inside.append(True)
+                try:
+                    return succeed(function(*args))
+                finally:
+                    inside.pop()
+
+        class Full:
+            def run(self, function, *args):
+                return fail(Unavailable("too many wait"))
+
+        async def template() -> MemorySource:
+            return Source(b"0123456789")
+
+        for workers in (Workers(), Full()):
+            asked = Deferred.fromCoroutine(
+                Finishing(workers).body(Finished("digest", length, b"@", b"/", "gzip"), template)
+            )
+            asked.addErrback(lambda failure: failure.trap(LookupError, Unavailable))
+            assert asked.called
+        assert closed == [False, False]
 
     @pytest.mark.parametrize(("base_url", "remembered"), [("https://pypi.example", True), ("", False)])
     def test_a_reply_is_the_same_for_the_same_head_only_where_the_base_is_given(

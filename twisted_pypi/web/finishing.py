@@ -66,7 +66,12 @@ class Finishing:
         if isinstance(body, bytes) and len(body) <= _INLINE:
             made = _finish(finished, body)
         else:
-            made = await self.workers.run(_finish, finished, body)
+            try:
+                made = await self.workers.run(_finish, finished, body)
+            finally:
+                # Here and not in the thread: who reads what is counted by the store, which has no lock for that.
+                if not isinstance(body, bytes):
+                    body.close()
         self._made.put(finished, made)
         return made
 

@@ -231,16 +231,10 @@ def _cancel(call: IDelayedCall | None) -> None:
 
 
 def pieces_of(source: ByteSource, length: int) -> Iterator[bytes]:
-    """The `length` bytes of a source at rest, which is closed then.
-
-    Raises `LookupError` when fewer are there.
-    """
+    """The `length` bytes of a source at rest, which stays open. Raises `LookupError` when fewer are there."""
     position = 0
-    try:
-        while position < length and (piece := source.read(position, min(PIECE, length - position))):
-            yield piece
-            position += len(piece)
-    finally:
-        source.close()
+    while position < length and (piece := source.read(position, min(PIECE, length - position))):
+        yield piece
+        position += len(piece)
     if position < length:
         raise LookupError("the body is shorter than it was recorded")
