@@ -278,6 +278,9 @@ def test_several_registries_know_nothing_of_each_other(
         assert ask(daemon, path).body == private.packages["left"]["9.9.9"].data
         assert list(tarballs(daemon)) == ["1.0.0", "1.1.0"]
         assert ask(daemon, "/npm/left/-/left-9.9.9.tgz").status == 404
+        elsewhere = f"files/http:{private_upstream.host}/left/-/left-9.9.9.tgz"
+        assert ask(daemon, f"/npm/-/{elsewhere}").status == 404
+        assert ask(daemon, f"/{elsewhere}").status == 403
         assert all("authorization" not in request.headers for request in npm_upstream.requests)
         assert {request.headers["authorization"] for request in private_upstream.requests} == {"Bearer a-secret"}
         assert "a-secret" not in daemon.log

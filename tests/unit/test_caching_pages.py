@@ -94,7 +94,10 @@ class OutOfMemory(PagesCase):
 class Templates(PagesCase):
     def test_they_are_stored_without_codings(self) -> None:
         forms = tuple(evolve(form, placeholder=b"@BASE@") for form in self.route.forms)
-        for route, codings in ((self.route, 3), (evolve(page_route(source(name="other"), name="other"), forms=forms), 1)):
+        for route, codings in (
+            (self.route, 3),
+            (evolve(page_route(source(name="other"), name="other"), forms=forms), 1),
+        ):
             asked = self.ask(route)
             self.upstream.answer(answer(200, b"one"))
             self.assertEqual(len(self.successResultOf(asked).page.representations), codings)
