@@ -15,7 +15,7 @@ from twisted_pypi.errors import Absent, Unavailable
 from twisted_pypi.events import Served
 from twisted_pypi.model import Alternatives, PageRoute
 from twisted_pypi.web.clients import Ask
-from twisted_pypi.web.finishing import Finished, Finishing, completed
+from twisted_pypi.web.finishing import LIMIT, Finished, Finishing, completed
 from twisted_pypi.web.page_replies import PageReplies
 from twisted_pypi.web.sending import PIECE, MemorySource
 from unit.web_doubles import HIT, HTML, JSON, TEMPLATE, Web, parse
@@ -302,6 +302,35 @@ class TestTemplates:
         waiting[0].callback(b"body")
         assert [each.result for each in asked[1:]] == [b"body", b"body"]
         assert finishing.at_hand(finished) == b"body"
+
+    def test_one_that_is_too_large_to_be_kept_is_shared_by_those_to_whom_it_is_sent(self) -> None:
+        made: list[int] = []
+
+        class Workers:
+            def run(self, function, *args):
+                made.append(1)
+                return succeed(function(*args))
+
+        async def template() -> bytes:
+            return b"@" * (LIMIT + 1)
+
+        finishing, finished = Finishing(Workers()), Finished("digest", LIMIT + 1, b"@", b"/", "identity")
+        asked = [Deferred.fromCoroutine(finishing.body(finished, template)).result for _ in range(3)]
+        first, *others = (each.source() for each in asked)
+        asked.clear()
+        first.close()
+        assert finishing.at_hand(finished) is not None
+        assert {source.read(LIMIT, 10) for source in others} == {b"/"}
+        assert made == [1]
+        for source in others:
+            source.close()
+        assert finishing.at_hand(finished) is None
+
+    def test_such_a_one_is_sent_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("twisted_pypi.web.finishing.LIMIT", 10)
+        response = self.ask(self.web())
+        assert response.body == self.BODY.replace(b"@BASE@/", b"http://cache.example:8080/")
+        assert response["content-length"] == str(len(response.body))
 
     @pytest.mark.parametrize("length", [10, 11])
     def test_a_template_that_is_read_from_a_file_is_closed_in_the_reactor(self, length: int) -> None:

@@ -89,7 +89,7 @@ class Routes:
     `packages` is the URL that `packages/` stands for, with its final slash. A page is stored once for all mounts that
     show its index, so its links have to be right in all of them: `short_links` (links to `packages/`) must be the same
     for an index wherever it is the default, and False for one that is an extra index elsewhere. `among_others`: further
-    indexes are served elsewhere, so that what an index redirects to may be one of those. `alone`: see `FileRoute.alone`.
+    indexes are served elsewhere, so that what an index redirects to may be one of those. `alone`: as `FileRoute.alone`.
     """
 
     indexes: tuple[IndexSpec, ...]
