@@ -29,8 +29,8 @@ class IndexMount:
     """`interfaces.Mount` for indexes in asking order, of which the last is the default.
 
     `short_links` is False for a mount that shows an extra index alone, `among_others` True for one that shows any of
-    several alone (see `Routes`). `alone`: what is stored is other mounts' too, so that no file counts which none of these
-    indexes named (`FileRoute.alone`).
+    several alone (see `Routes`). `alone`: what is stored is other mounts' too, so that no file counts that none of
+    these indexes named (`FileRoute.alone`).
     """
 
     indexes: tuple[IndexSpec, ...]
