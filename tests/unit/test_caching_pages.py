@@ -91,6 +91,18 @@ class OutOfMemory(PagesCase):
         self.assert_answer(asked, CacheState.STALE, b"one")
 
 
+class Templates(PagesCase):
+    def test_they_are_stored_without_codings(self) -> None:
+        forms = tuple(evolve(form, placeholder=b"@BASE@") for form in self.route.forms)
+        for route, codings in (
+            (self.route, 3),
+            (evolve(page_route(source(name="other"), name="other"), forms=forms), 1),
+        ):
+            asked = self.ask(route)
+            self.upstream.answer(answer(200, b"one"))
+            self.assertEqual(len(self.successResultOf(asked).page.representations), codings)
+
+
 class Coalescing(PagesCase):
     def test_a_page_that_is_stored_between_the_look_and_the_fetch_is_served(self) -> None:
         looking: Deferred = Deferred()

@@ -116,16 +116,16 @@ def running_at(values: Mapping[str, Any], token: str = "") -> Running:
     prefix = values["prefix"]
     plain = "https" if values["tls-certificate"] else "http"
     if not values["listen"]:
-        return Running(_http(plain, values["interface"], values["port"]) + prefix, trusted=True)
+        return Running(_http(plain, values["interface"], values["port"]) + prefix, token, trusted=True)
     for description in values["listen"]:
         kind, first, named = _fields(description)
         if kind == "unix":
-            return Running(f"http://localhost{prefix}", socket_path=os.path.abspath(first or named["address"]))
+            return Running(f"http://localhost{prefix}", token, os.path.abspath(first or named["address"]))
         port = first or named.get("port", "")
         if kind in ("tcp", "tcp6", "ssl") and port.isdigit():
             interface = named.get("interface", "::1" if kind == "tcp6" else "")
             scheme = "https" if kind == "ssl" else plain
-            return Running(_http(scheme, interface, int(port)) + prefix, trusted=True)
+            return Running(_http(scheme, interface, int(port)) + prefix, token, trusted=True)
     raise CommandError("say with --url where the daemon is: its --listen tells no address")
 
 
