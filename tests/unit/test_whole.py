@@ -613,6 +613,19 @@ def test_a_range_beside_a_transfer_is_not_told_a_size_that_the_page_contradicts(
     assert (part.answer.status, told & {"content-length", "content-range"}) == (200, set())
 
 
+def test_offline_a_page_does_not_list_a_file_that_was_published_anew_and_not_fetched_since(whole: Whole) -> None:
+    page, (old,) = "/simple/a/", whole.index.catalogue.projects["a"].files
+    kept = made("a", 2, 2_000)
+    whole.index.catalogue.projects["a"] = Project("a", (old, kept), 2)
+    whole.get(page)
+    assert [whole.get(file.path).status for file in (old, kept)] == [200, 200]
+    whole.index.catalogue.projects["a"] = Project("a", (made("a", 1, 14_000, edition=1), kept), 3)
+    assert state_of(whole, page, Cache_Control="no-cache") == (200, "EXPIRED")
+    whole.parts.use(evolve(whole.settings, offline=True))
+    assert {name for name, _ in listed(whole.get(page, Accept=JSON_TYPE))} == {kept.name}
+    assert whole.get(kept.path).status == 200
+
+
 TestWhole = Machine.TestCase
 TestWhole.settings = settings(
     stateful_step_count=40,
