@@ -7,7 +7,7 @@ every store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import BinaryIO, Protocol
 
 from attrs import field, frozen
@@ -97,14 +97,18 @@ class PageSource:
     local: bool = False
 
 
+Pick = Callable[[Mapping[str, Mapping[str, str]]], Container[str]]
+"""Which files are to stay, of those with these keys and digests (by algorithm, as the page announces them)."""
+
+
 @frozen
 class PageRoute:
     """What caching needs to answer for one page.
 
     `sources` are asked in order. With `owner` set, the first source that has the page owns that name and no later
     one is asked for it. `bodies` are the stored bodies, in the order in which they are made. `restrict` (for offline)
-    re-reads the stored body `bodies[0]` and keeps only the files for which the callable, given their keys, answers
-    True; None where a page needs no restriction. `withhold` makes the document not announce the companions of the
+    re-reads the stored body `bodies[0]` and keeps only the files that the callable picks; None where a page needs no
+    restriction. `withhold` makes the document not announce the companions of the
     files with these keys, `supply` has it announce companions: SHA-256 by the key of the file. `max_body` bounds the
     decoded upstream body. `follows` is the route whose page decides who owns the name, before this one's sources are
     asked. `tells_index`: clients are told which index answered.
@@ -119,7 +123,7 @@ class PageRoute:
     sources: tuple[PageSource, ...]
     forms: tuple[Form, ...]
     owner: str | None = None
-    restrict: Callable[[bytes, Callable[[list[str]], set[str]]], Document] | None = None
+    restrict: Callable[[bytes, Pick], Document] | None = None
     withhold: Callable[[Document, frozenset[str]], Document] | None = None
     supply: Callable[[Document, Mapping[str, str]], Document] | None = None
     max_body: int = 64 << 20

@@ -73,6 +73,16 @@ class StoredFile:
     last_modified: str = ""
     hashes: Mapping[str, str] = field(factory=dict)
 
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Those that it is known to have, by algorithm; {} for one that was found on disk, and is to be confirmed."""
+        return digests_of(self.sha256, self.hashes)
+
+
+def digests_of(sha256: str, hashes: Mapping[str, str]) -> Mapping[str, str]:
+    """`StoredFile.digests`."""
+    return {**hashes, "sha256": sha256} if sha256 else {}
+
 
 @frozen
 class NamedLink:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -217,7 +218,7 @@ def test_an_object_passes_through() -> None:
 def restricted(held: set[str], *versions: str) -> dict[str, Any]:
     stored = b"".join(interpret(LINKING, "left", True, body(packument(*versions))).chunks)
     keys = {f"{REGISTRY}left/-/left-{version}.tgz" for version in held}
-    return made(restrict(LINKING, stored, keys.intersection))
+    return made(restrict(LINKING, stored, lambda announced: keys & announced.keys()))
 
 
 def test_offline_it_lists_what_is_held_and_latest_is_one_of_these() -> None:
@@ -229,6 +230,15 @@ def test_offline_it_lists_what_is_held_and_latest_is_one_of_these() -> None:
 
 def test_offline_a_latest_that_is_held_stays() -> None:
     assert restricted({"1.0.0", "2.0.0"}, "2.0.0", "1.0.0")["dist-tags"] == {"latest": "1.0.0"}
+
+
+def test_offline_its_digests_are_asked_about() -> None:
+    stored = b"".join(interpret(LINKING, "left", True, body(packument("1.0.0"))).chunks)
+    asked: dict[str, Mapping[str, str]] = {}
+    restrict(LINKING, stored, lambda announced: asked.update(announced) or ())
+    (announced,) = interpret(LINKING, "left", True, body(packument("1.0.0"))).links()
+    assert announced.hashes
+    assert asked == {announced.url: announced.hashes}
 
 
 def test_offline_with_nothing_held_it_lists_nothing() -> None:

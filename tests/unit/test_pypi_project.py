@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -418,12 +419,15 @@ def test_restricting_keeps_what_is_held() -> None:
     )
     stored = b"".join(document.render("json"))
     asked: list[str] = []
+    digests: list[Mapping[str, str]] = []
 
-    def held(keys: list[str]) -> set[str]:
-        asked.extend(keys)
-        return {keys[0], keys[2], "https://else.example/"}
+    def held(announced: Mapping[str, Mapping[str, str]]) -> set[str]:
+        asked.extend(announced)
+        digests.extend(announced.values())
+        return {asked[0], asked[2], "https://else.example/"}
 
     kept = restrict(PACKAGES, stored, held)
+    assert digests == [WHEEL["hashes"], {}, {}]
     assert asked == [str(WHEEL["url"]), "https://index.example/simple/foo/b%2B1.whl", "http://c.example:81/c-1.whl"]
     assert [file["filename"] for file in as_json(kept)["files"]] == [WHEEL["filename"], "c-1.whl"]
     assert as_json(kept)["files"][0] == as_json(document)["files"][0]

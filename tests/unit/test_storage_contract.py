@@ -139,7 +139,7 @@ def test_a_deleted_page_has_gone(store):
 def test_an_unknown_file(store):
     assert store.files.hot(KEY) is None
     assert now(store.files.get(KEY)) is None
-    assert now(store.files.held([KEY])) == set()
+    assert now(store.files.held([KEY])).keys() == set()
     with pytest.raises(LookupError):
         now(store.files.open(record(b"x")))
 
@@ -149,7 +149,7 @@ def test_a_file_is_had_as_it_was_published(store):
     assert now(store.files.get(KEY)) == file
     assert store.files.hot(KEY) == file
     assert content(store, file) == b"wheel"
-    assert now(store.files.held([KEY, PAGE])) == {KEY}
+    assert now(store.files.held([KEY, PAGE])) == {KEY: {"sha256": file.sha256, "md5": "00"}}
     assert store.usage() == (1, 5)
 
 
@@ -326,7 +326,7 @@ def test_files_are_dropped_together(store):
     first, *_ = (put_file(store, b"x" * (number + 1), key=key) for number, key in enumerate(keys))
     reader = now(store.files.open(first))
     assert now(store.files.drop([*keys[:2], "https://files.example/none.whl"])) == {keys[0]: 1, keys[1]: 2}
-    assert now(store.files.held(keys)) == {keys[2]}
+    assert now(store.files.held(keys)).keys() == {keys[2]}
     assert now(store.files.get(keys[0])) is None
     assert reader.read(0, 10) == b"x"
     reader.close()

@@ -11,10 +11,13 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 from attrs import define, evolve, field, frozen
 from hypothesis import HealthCheck, settings
@@ -23,12 +26,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from e2e.content import HTML_TYPE, JSON_TYPE, Project
 from e2e.packages import File, wheel
+from e2e.registry import ABBREVIATED, Package, integrity, package
+from twisted_pypi.htpasswd import Accounts
+from twisted_pypi.interfaces.listing import Listed, Wanted
+from twisted_pypi.storage.listing import listed as listed_entries
 from twisted_pypi.storage.verify import Finding, verify
 from unit.web_doubles import Response
 from unit.whole import Pending, Whole, open_below, watched
 from unit.whole_upstream import FAULTS
 
 NAMES = ("a", "b")
+PACKAGE = "left"
+PACKUMENT = f"/npm/{PACKAGE}"
 SIZES = (0, 2_000, 14_000, 40_000)
 BUDGET = 12.0
 NEGATIVE = 60.0
@@ -36,6 +45,9 @@ INSISTING = 10.0
 """Seconds after which `no-cache` is heeded again."""
 SLACK = 60.0
 """Seconds that a page may have been on its way to us, slowly, when it was found fresh."""
+
+ACCOUNTS = Accounts({b"user": bcrypt.hashpw(b"right", bcrypt.gensalt(4))})
+LOGIN, WRONG = (f"Basic {b64encode(pair).decode()}" for pair in (b"user:right", b"user:wrong"))
 
 Listing = frozenset[tuple[str, str]]
 """What a page lists: (file name, SHA-256) of each."""
@@ -77,6 +89,12 @@ class World:
                     self.changed |= {path} if known else set()
                     known.append(data)
 
+    def publish_package(self, now: float, versions: Iterable[Package]) -> None:
+        """An npm package has these versions from now on."""
+        listing = frozenset((each.path, integrity(each.data)) for each in versions)
+        self.listings.setdefault(PACKAGE, [(float("-inf"), None)]).append((now, listing))
+        self.bodies |= {f"/npm{each.path}": [each.data] for each in versions}
+
     def during(self, name: str, since: float, until: float) -> set[Listing | None]:
         """The listings that were the index's at some moment between these."""
         steps = self.listings.get(name, [(float("-inf"), None)])
@@ -97,7 +115,10 @@ class Asked:
 
 
 def listed(answer: Response) -> Listing:
-    """What a page of either form lists."""
+    """What a page of either form lists, or a packument: its tarballs' paths, with their integrity."""
+    if answer["content-type"] in (ABBREVIATED, "application/json"):
+        dists = [version["dist"] for version in json.loads(answer.body)["versions"].values()]
+        return frozenset((dist["tarball"].removeprefix("http://cache/npm"), dist["integrity"]) for dist in dists)
     if answer["content-type"].startswith("application/"):
         return frozenset((file["filename"], file["hashes"]["sha256"]) for file in json.loads(answer.body)["files"])
     return frozenset(
@@ -126,7 +147,9 @@ class Judge:
             pending.head_at = now
         if not answer.whole and not pending.line.ended:
             return False
-        if pending.path.startswith("/simple/"):
+        if not pending.authorized:
+            assert answer.status == 401, f"{pending.path}: {answer.status} without a login"
+        elif pending.path.startswith("/simple/") or pending.path == PACKUMENT:
             self._page(asked, answer, restarted)
         else:
             self._file(asked, answer, restarted)
@@ -156,7 +179,8 @@ class Judge:
         else:
             listing = listed(answer)
             assert asked.etags.setdefault(answer["etag"], listing) == listing, what
-        self.world.seen |= {f"/packages/{filename}" for filename, _ in listing or ()}
+        below = "/npm" if pending.path == PACKUMENT else "/packages/"
+        self.world.seen |= {f"{below}{filename}" for filename, _ in listing or ()}
         if asked.offline:
             assert any(each is not None and listing <= each for _, each in self.world.listings[name]), what
             return
@@ -200,8 +224,11 @@ class Judge:
 
     def _body(self, answer: Response, bodies: list[bytes], what: str) -> None:
         tagged = {f'"sha256:{hashlib.sha256(body).hexdigest()}"': body for body in bodies}
-        assert answer["etag"] in tagged, f"{what}: no such file was ever published"
-        body = tagged[answer["etag"]]
+        told = dict(answer.headers)
+        if "ETag" not in told and what.startswith("/npm/"):  # a registry tells SHA-512; a version is published once
+            (told["ETag"],) = tagged
+        assert told["ETag"] in tagged, f"{what}: no such file was ever published"
+        body = tagged[told["ETag"]]
         if answer.status == 206:
             first, last, size = map(int, re.split(r"[ \-/]", answer["content-range"])[1:])
             assert (size, len(answer.body)) == (len(body), last + 1 - first), what
@@ -225,13 +252,15 @@ class Machine(RuleBasedStateMachine):
         self.watching = watched()
         self.failures = self.watching.__enter__()
         self.root = Path(tempfile.mkdtemp(prefix="pypicache-whole-"))
-        self.whole = Whole(self.root, {"cache-size": size, "index-ttl": str(ttl)})
+        self.whole = Whole(self.root, {"cache-size": size, "index-ttl": str(ttl), "npm-url": "http://cdn.example/"})
         self.world, self.asked, self.etags = World(), list[Asked](), dict[str, dict[str, Listing]]()
         self.judge = Judge(self.world, ttl, self.whole.index.denied)
         self.generation, self.serial, self.offline, self.damaged = 0, 0, False, False
+        self.guarded, self.answered, self.doubtful, self.counted = False, 0, 0, 0
         self.healthy: dict[str, int] = {}
         self.quiet: int | None = None
         self._publish("a", (made("a", 1, 14_000),))
+        self._pack("1.0.0", 2_000)
 
     # -- the index -------------------------------------------------------------------------------------------------
 
@@ -260,6 +289,17 @@ class Machine(RuleBasedStateMachine):
             gone = made(name, version, 0).path
             self.world.changed.add(gone)
             self._publish(name, tuple(each for each in files if each.path != gone))
+
+    @rule(version=versions, size=st.sampled_from(SIZES))
+    def pack(self, version: int, size: int) -> None:
+        """A version of the npm package, of which each is published once."""
+        if f"{version}.1.0" not in self.whole.index.registry.packages[PACKAGE]:
+            self._pack(f"{version}.1.0", size)
+
+    def _pack(self, version: str, size: int) -> None:
+        registry = self.whole.index.registry
+        registry.publish(package(PACKAGE, version, size))
+        self.world.publish_package(self.whole.reactor.seconds(), registry.packages[PACKAGE].values())
 
     @rule(name=names)
     def withdraw(self, name: str) -> None:
@@ -325,9 +365,14 @@ class Machine(RuleBasedStateMachine):
     # -- clients ---------------------------------------------------------------------------------------------------
 
     def _ask(self, path: str, at_once: bool = True, **more: Any) -> None:
+        if self.guarded:
+            more = {"Authorization": LOGIN, **more}
         pending = self.whole.ask(path, **more)
+        pending.authorized = not self.guarded or more["Authorization"] == LOGIN
+        self.answered += 1
         crowded = any(each.pending.answer is None for each in self.asked)
-        tripped = self.healthy.get("index", -1) >= self.whole.index.healthy_answers["index"]
+        origin = "registry" if path.startswith("/npm/") else "index"
+        tripped = self.healthy.get(origin, -1) >= self.whole.index.healthy_answers[origin]
         etags = self.etags.setdefault(path, {})
         self.asked.append(Asked(pending, self.generation, self.offline, tripped, crowded, etags))
         if at_once:
@@ -354,6 +399,20 @@ class Machine(RuleBasedStateMachine):
             headers["Cache-Control"] = "no-cache"
         keep = "" if self._kept_is_busy() else keep
         self._ask(f"/simple/{name}/", at_once, keep=keep, method=method, **headers)
+
+    @rule(accept=st.sampled_from((ABBREVIATED, "application/json")), no_cache=st.booleans(), version=st.integers(0, 3))
+    def install_package(self, accept: str, no_cache: bool, version: int) -> None:
+        """Somebody wants the npm package, and one of its tarballs."""
+        self._ask(PACKUMENT, Accept=accept, **({"Cache_Control": "no-cache"} if no_cache else {}))
+        if tarballs := sorted(path for path in self.world.seen if path.startswith("/npm/")):
+            self._ask(tarballs[version % len(tarballs)])
+
+    @rule(name=names, version=versions)
+    def intrude(self, name: str, version: int) -> None:
+        """Somebody with a wrong password wants what others get."""
+        if self.guarded:
+            for path in (f"/simple/{name}/", made(name, version, 0).path, PACKUMENT):
+                self._ask(path, Authorization=WRONG)
 
     def _kept_is_busy(self) -> bool:
         return any(each.pending.keep for each in self.asked)
@@ -392,6 +451,7 @@ class Machine(RuleBasedStateMachine):
         """Somebody hangs up, whatever has come so far."""
         if self.asked:
             self.asked.pop(choice % len(self.asked)).pending.line.end()
+            self.answered, self.doubtful = self.answered - 1, self.doubtful + 1
             self._settle()
 
     @rule()
@@ -426,36 +486,83 @@ class Machine(RuleBasedStateMachine):
         else:
             self.whole.stop()
             self.whole.start()
-        self.offline, self.quiet = False, None
+        self.offline, self.quiet, self.guarded = False, None, False
+        self.answered, self.doubtful, self.counted = 0, 0, 0
         self._judge()
 
-    @rule(name=names | st.just("*"), files=st.booleans(), crowd=st.booleans())
+    @rule(name=names | st.sampled_from(("*", "[ab]", PACKAGE)), files=st.booleans(), crowd=st.booleans())
     def purge(self, name: str, files: bool, crowd: bool) -> None:
-        """An administrator purges a project, or all of them."""
+        """An administrator purges a project, or those of a pattern; with their files, nothing of these is left."""
         pending = self.whole.ask(
-            f"/cache/{name}{'?files=1' if files else ''}", "DELETE", Host="localhost", peer="127.0.0.1"
-        )
+            f"/cache/{name}{'?files=1' if files else ''}", "DELETE", Host="localhost", peer="127.0.0.1",
+            Authorization=LOGIN,
+        )  # fmt: skip
+        self.doubtful += 1  # an error is a request, a purge is none
         if not crowd:
             self._settle()
             assert pending.answer is not None
             assert pending.answer.status in ((409,) if self.offline else (200, 404)), pending.answer
+            if files and not self.offline and not self.asked:
+                kept = {row.name for row in self._stored() if fnmatchcase(row.name or "", name)}
+                assert not kept, f"purged with {name}: {kept}"
+
+    def _stored(self) -> list[Listed]:
+        return listed_entries(str(self.whole.directory), Wanted(kind="file"))[1]
+
+    @rule()
+    def count(self) -> None:
+        """Somebody looks at the statistics: what was answered is counted, and nothing twice."""
+        self._advance(5)  # nobody sees figures younger than that
+        pending = self.whole.ask("/+status", Host="localhost", peer="127.0.0.1", Authorization=LOGIN)
+        self.whole.settle()
+        assert pending.answer is not None
+        assert pending.answer.status == 200
+        totals = json.loads(pending.answer.body)["totals"]["ever"]
+        assert self.counted <= totals["requests"] <= self.answered + self.doubtful, (self.counted, totals)
+        assert totals["hits"] + totals["misses"] <= totals["requests"]
+        if not self.asked:
+            assert totals["requests"] >= self.answered, totals
+        self.counted = totals["requests"]
 
     @rule()
     def toggle_offline(self) -> None:
         """The administrator takes the daemon off the network, or back."""
         self._advance(120)  # what is under way goes on
         self.offline = not self.offline
-        self.whole.parts.use(evolve(self.whole.settings, offline=self.offline))
+        self._reload()
         self.quiet = len(self.whole.index.requests) if self.offline else None
+
+    @rule()
+    def toggle_logins(self) -> None:
+        """From now on nobody is served without a password, or everybody again."""
+        self.guarded = not self.guarded
+        self._reload()
+
+    def _reload(self) -> None:
+        settings = evolve(self.whole.settings, offline=self.offline, htpasswd=ACCOUNTS if self.guarded else None)
+        self.whole.parts.use(settings)
+
+    def _get(self, path: str, **more: str) -> Response:
+        self.answered += 1
+        return self.whole.get(path, Authorization=LOGIN, **more)
 
     @precondition(lambda self: self.offline)
     @rule(name=names)
     def install_offline(self, name: str) -> None:
         """What a page lists then can be had."""
-        page = self.whole.get(f"/simple/{name}/", Accept=JSON_TYPE)
+        page = self._get(f"/simple/{name}/", Accept=JSON_TYPE)
         for filename, sha256 in listed(page) if page.status == 200 else ():
-            answer = self.whole.get(f"/packages/{filename}")
+            answer = self._get(f"/packages/{filename}")
             assert (answer.status, hashlib.sha256(answer.body).hexdigest()) == (200, sha256), answer
+
+    @precondition(lambda self: self.offline)
+    @rule(accept=st.sampled_from((ABBREVIATED, "application/json")))
+    def install_package_offline(self, accept: str) -> None:
+        """What a packument lists then can be had."""
+        packument = self._get(PACKUMENT, Accept=accept)
+        for path, known in listed(packument) if packument.status == 200 else ():
+            answer = self._get(f"/npm{path}")
+            assert (answer.status, integrity(answer.body)) == (200, known), answer
 
     @rule(name=names, version=versions, data=st.sampled_from((b"", b"damaged")))
     def damage(self, name: str, version: int, data: bytes) -> None:
@@ -470,7 +577,7 @@ class Machine(RuleBasedStateMachine):
 
     def _trouble(self) -> None:
         self.judge.trouble = self.whole.reactor.seconds()
-        self.healthy = {name: self.whole.index.healthy_answers[name] for name in ("index", "files")}
+        self.healthy = {name: self.whole.index.healthy_answers[name] for name in ("index", "files", "registry")}
 
     def _settle(self) -> None:
         self._advance(0)
@@ -611,6 +718,19 @@ def test_a_range_beside_a_transfer_is_not_told_a_size_that_the_page_contradicts(
     assert part.answer is not None
     told = {name.lower() for name, _ in part.answer.headers}
     assert (part.answer.status, told & {"content-length", "content-range"}) == (200, set())
+
+
+def test_offline_a_page_does_not_list_a_file_that_was_published_anew_and_not_fetched_since(whole: Whole) -> None:
+    page, (old,) = "/simple/a/", whole.index.catalogue.projects["a"].files
+    kept = made("a", 2, 2_000)
+    whole.index.catalogue.projects["a"] = Project("a", (old, kept), 2)
+    whole.get(page)
+    assert [whole.get(file.path).status for file in (old, kept)] == [200, 200]
+    whole.index.catalogue.projects["a"] = Project("a", (made("a", 1, 14_000, edition=1), kept), 3)
+    assert state_of(whole, page, Cache_Control="no-cache") == (200, "EXPIRED")
+    whole.parts.use(evolve(whole.settings, offline=True))
+    assert {name for name, _ in listed(whole.get(page, Accept=JSON_TYPE))} == {kept.name}
+    assert whole.get(kept.path).status == 200
 
 
 TestWhole = Machine.TestCase

@@ -123,6 +123,7 @@ class Pending:
     asked_at: float
     keep: str = ""
     head_at: float | None = None
+    authorized: bool = True
 
     @property
     def answer(self) -> Response | None:

@@ -14,11 +14,12 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from e2e.content import Catalogue, Request, Response
+from e2e.registry import NpmCatalogue
 
 PIECE = 3000
 """Bytes of a body that come in one turn."""
 
-HOSTS = {"8.8.8.1": "index", "8.8.8.2": "files"}
+HOSTS = {"8.8.8.1": "index", "8.8.8.2": "files", "8.8.8.3": "registry"}
 
 Step = bytes | float | Exception
 """What an upstream does next on a connection: send, wait so many seconds, close with a reason."""
@@ -159,6 +160,7 @@ class MemoryIndex:
 
     reactor: MemoryReactorClock
     catalogue: Catalogue = field(factory=lambda: Catalogue("http://files.example"))
+    registry: NpmCatalogue = field(factory=lambda: NpmCatalogue(url="http://cdn.example"))
     fault: str = ""
     place: str = "/"
     requests: list[str] = field(factory=list)
@@ -175,7 +177,7 @@ class MemoryIndex:
         headers = {name.lower(): text for name, _, text in (each.partition(": ") for each in fields)}
         request = Request(wire.origin, method, path, "", headers)
         self.requests.append(path)
-        response = self.catalogue.answer(request)
+        response = (self.registry if wire.origin == "registry" else self.catalogue).answer(request)
         wire.faulty = bool(self.fault and path.startswith(self.place))
         if wire.faulty and self.fault in FAULTS:
             return FAULTS[self.fault](evolve(response, body=b"") if method == "HEAD" else response)

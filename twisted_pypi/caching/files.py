@@ -75,7 +75,7 @@ class CachedFiles:
         if file is None or at_hand is None:
             return None
         known, ground = at_hand
-        if known.hashes and not agrees(file, known.hashes):
+        if known.hashes and not agrees(file.digests, known.hashes):
             return None
         body = None if asker.head else self.store.hot_body(file)
         if body is None and not asker.head:
@@ -144,7 +144,7 @@ class CachedFiles:
             return file
         if not self.knowledge.allows(route, known):
             return None
-        verdict = agrees(file, known.hashes)
+        verdict = agrees(file.digests, known.hashes)
         if verdict or not known.hashes:
             return file
         if self.knowledge.overrules(route, known.index, file.index):

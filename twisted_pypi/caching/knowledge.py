@@ -192,9 +192,8 @@ class Knowledge:
         return await self._link(route)
 
 
-def agrees(file: StoredFile, hashes: Mapping[str, str]) -> bool | None:
-    """Whether a stored file is what `hashes` announce; None when that can't be told without reading it."""
-    have = {**file.hashes, "sha256": file.sha256}
+def agrees(have: Mapping[str, str], hashes: Mapping[str, str]) -> bool | None:
+    """Whether a file with the digests `have` is what `hashes` announce; None: that can't be told without reading it."""
     if any(have.get(algorithm, digest) != digest for algorithm, digest in hashes.items()):
         return False
     return True if hashes.keys() <= have.keys() else None

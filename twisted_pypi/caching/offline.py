@@ -1,16 +1,20 @@
-"""Offline, a page lists only the files that are held: a client must not choose one that can't be had."""
+"""Offline, a page lists only the files that are held: a client must not choose one that can't be had.
+
+What is stored with other digests than the page announces, it having been published anew since, isn't that file.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted_pypi.answers import PageAnswer, Provenance
+from twisted_pypi.caching.knowledge import agrees
 from twisted_pypi.interfaces import FileStore, PageStore, Workers
-from twisted_pypi.model import Document, PageRoute
+from twisted_pypi.model import Document, PageRoute, Pick
 from twisted_pypi.records import Representation, StoredPage
 
-Restrict = Callable[[bytes, Callable[[list[str]], set[str]]], Document]
+Restrict = Callable[[bytes, Pick], Document]
 
 
 async def restricted(
@@ -20,30 +24,37 @@ async def restricted(
     if route.restrict is None:
         return PageAnswer(page, provenance)
     stored = await _first_body(route, page, pages, workers)
-    held = await files.held(await _named(route.restrict, stored, workers))
-    document = await workers.run(route.restrict, stored, held.intersection)
+    announced = await _announced(route.restrict, stored, workers)
+    held = await files.held(list(announced))
+    kept = {key for key, digests in held.items() if _is_served(digests, announced[key])}
+    document = await workers.run(route.restrict, stored, lambda keys: kept)
     made = await workers.run(_render, document, route.bodies)
     representations = {(made_of.body, made_of.encoding): made_of for made_of, _ in made}
     bodies = {(made_of.body, made_of.encoding): body for made_of, body in made}
     return PageAnswer(StoredPage(page.meta, page.validated_at, representations), provenance, bodies)
 
 
+def _is_served(held: Mapping[str, str], announced: Mapping[str, str]) -> bool:
+    """Whether a stored file can be the announced one, as far as can be told without reading it."""
+    return bool(held or announced) and agrees(held, announced) is not False
+
+
 async def files_named(route: PageRoute, page: StoredPage, pages: PageStore, workers: Workers) -> list[str]:
     """The keys of the files that a stored page names."""
     if route.restrict is None:
         return []
-    return await _named(route.restrict, await _first_body(route, page, pages, workers), workers)
+    return list(await _announced(route.restrict, await _first_body(route, page, pages, workers), workers))
 
 
-async def _named(restrict: Restrict, stored: bytes, workers: Workers) -> list[str]:
-    named: list[str] = []
+async def _announced(restrict: Restrict, stored: bytes, workers: Workers) -> Mapping[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {}
 
-    def note(keys: list[str]) -> set[str]:
-        named.extend(keys)
-        return set()
+    def note(announced: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+        found.update(announced)
+        return ()
 
     await workers.run(restrict, stored, note)
-    return named
+    return found
 
 
 def _render(document: Document, names: tuple[str, ...]) -> list[tuple[Representation, bytes]]:

@@ -145,8 +145,8 @@ class FileStore(Protocol):
     async def drop(self, keys: list[str]) -> Mapping[str, int]:
         """Drop the files, however many; the size of each that there was. Readers that have them open go on."""
 
-    async def held(self, keys: list[str]) -> set[str]:
-        """Which of `keys` are stored."""
+    async def held(self, keys: list[str]) -> Mapping[str, Mapping[str, str]]:
+        """Those of `keys` that are stored, with their digests by algorithm; {} for one that nothing confirmed yet."""
 
     async def confirm(self, file: StoredFile, hashes: Mapping[str, str]) -> StoredFile | None:
         """The record, now `verified`, of a file that is what `hashes` announce; else it is dropped, and None.

@@ -7,14 +7,14 @@ which is replaced for each answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, BinaryIO
 
 from attrs import define, field, frozen
 
 from twisted_pypi.errors import CacheError
-from twisted_pypi.model import FileLink, PageBody
+from twisted_pypi.model import FileLink, PageBody, Pick
 from twisted_pypi.npm.integrity import hashes_of
 from twisted_pypi.npm.links import key_of_path, package_of, place_of
 from twisted_pypi.npm.reading import MAX_VERSIONS, dump, head_of, json_object, versions_of
@@ -156,18 +156,23 @@ def interpret_object(body: PageBody) -> Packument:
     return Packument((dump(_object(body.stream)),))
 
 
-def restrict(linking: Linking, stored: bytes, held: Callable[[list[str]], set[str]]) -> Packument:
-    """The packument in a stored body with only the versions whose tarballs are held.
+def restrict(linking: Linking, stored: bytes, pick: Pick) -> Packument:
+    """The packument in a stored body with only the versions whose tarballs `pick` has stay.
 
-    Where the `latest` is not, the highest release that is takes its place: npm asks for it when nothing else is said.
+    Where the `latest` goes, the highest release that stays takes its place: npm asks for it when nothing else is said.
     """
     stream = BytesIO(stored)
-    found = [(version, linking.key(manifest), dump(manifest)) for version, manifest in versions_of(stream)]
-    kept = held([key for _, key, _ in found if key])
+    announced: dict[str, dict[str, str]] = {}
+    found: list[tuple[str, str | None, bytes]] = []
+    for version, manifest in versions_of(stream):
+        if key := linking.key(manifest):
+            announced[key] = hashes_of(manifest["dist"])
+        found.append((version, key, dump(manifest)))
+    kept = pick(announced)
     versions = _Versions()
-    for version, key, manifest in found:
+    for version, key, text in found:
         if key in kept:
-            versions.add(version, manifest)
+            versions.add(version, text)
     head = head_of(stream)
     latest = _latest(versions.names)
     if latest and isinstance(tags := head.get("dist-tags"), dict) and tags.get("latest") not in versions.names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,7 +11,7 @@ from attrs import define, evolve, field, frozen
 from twisted_pypi import urls
 from twisted_pypi.errors import CacheError
 from twisted_pypi.mirrors import Mirror
-from twisted_pypi.model import Document, FileLink, PageBody
+from twisted_pypi.model import Document, FileLink, PageBody, Pick
 from twisted_pypi.pypi import simple_html, simple_json
 from twisted_pypi.pypi.charsets import is_json
 from twisted_pypi.pypi.digests import link_of
@@ -136,11 +136,11 @@ def _names(link: FileLink, keys: frozenset[str]) -> bool:
     return _key_of(link) in keys
 
 
-def restrict(packages: str, stored: bytes, held: Callable[[list[str]], set[str]]) -> ProjectPage:
-    """The page in a stored "json" body with only the files that are held."""
+def restrict(packages: str, stored: bytes, pick: Pick) -> ProjectPage:
+    """The page in a stored "json" body with only the files that `pick` has stay."""
     page = simple_json.parse(stored)
     keyed = [(file, _key(file["url"], packages)) for file in page["files"]]
-    kept = held([key for _, key in keyed if key])
+    kept = pick({key: link_of(key, file).hashes for file, key in keyed if key})
     return ProjectPage(page, [file for file, key in keyed if key in kept])
 
 

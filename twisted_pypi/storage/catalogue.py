@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 from attrs import astuple, define, field
 
-from twisted_pypi.records import NamedLink
+from twisted_pypi.records import NamedLink, digests_of
 from twisted_pypi.storage import links as said
 from twisted_pypi.storage import marks
 from twisted_pypi.storage.database import Database
 from twisted_pypi.storage.links import LINKS, link_of
-from twisted_pypi.storage.rows import COLUMNS, Aged, Entry, LinkRow, entry_of, row_of
+from twisted_pypi.storage.rows import COLUMNS, Aged, Entry, LinkRow, entry_of, mapping_of, row_of
 from twisted_pypi.storage.schema import prepare
 
 _UNNAMED = "SELECT kind, key, index_name FROM entries WHERE name IS NULL LIMIT ?"
@@ -50,13 +50,15 @@ class Catalogue(Database):
         query = f"SELECT {COLUMNS} FROM entries WHERE (kind, key) > (?, ?) ORDER BY kind, key LIMIT ?"
         return [entry_of(row) for row in self._db.execute(query, (kind, key, limit))]
 
-    def held(self, kind: str, values: list[str], column: str = "key") -> set[str]:
-        """Which of the keys (or with `column` "path": paths, a slow look at all entries) have an entry."""
-        found: set[str] = set()
+    def held(self, kind: str, values: list[str], column: str = "key") -> dict[str, Mapping[str, str]]:
+        """Those of the keys (or with `column` "path": paths, a slow look at all entries) that have an entry, and its
+        digests."""
+        found: dict[str, Mapping[str, str]] = {}
         for start in range(0, len(values), _BATCH):
             some = values[start : start + _BATCH]
-            query = f"SELECT {column} FROM entries WHERE kind = ? AND {column} IN ({', '.join('?' * len(some))})"
-            found.update(row[0] for row in self._db.execute(query, (kind, *some)))
+            where = f"kind = ? AND {column} IN ({', '.join('?' * len(some))})"
+            rows = self._db.execute(f"SELECT {column}, sha256, hashes FROM entries WHERE {where}", (kind, *some))
+            found.update((value, digests_of(sha256, mapping_of(hashes))) for value, sha256, hashes in rows)
         return found
 
     def record(self, entry: Entry, links: Iterable[LinkRow] = (), replace: bool = True) -> None:

@@ -148,12 +148,12 @@ class DiskFiles:
     async def evict(self, key: str) -> None:
         """Delete what is left of a file that the catalogue has forgotten, unless it was stored anew meanwhile."""
         async with self._locks.hold(key):
-            if not await self.engine.ask({key}, Catalogue.held, FILE, [key]):
+            if not await self.engine.ask([key], lambda catalogue: list(catalogue.held(FILE, [key]))):
                 await self._unlink(key)
 
-    async def held(self, keys: list[str]) -> set[str]:
-        """Which of `keys` are stored."""
-        return await self.engine.ask(set(), Catalogue.held, FILE, keys)
+    async def held(self, keys: list[str]) -> Mapping[str, Mapping[str, str]]:
+        """Those of `keys` that are stored, with their digests by algorithm; {} for one that nothing confirmed yet."""
+        return await self.engine.ask({}, Catalogue.held, FILE, keys)
 
     async def confirm(self, file: StoredFile, hashes: Mapping[str, str]) -> StoredFile | None:
         """The file's record, verified, if it is what `hashes` announce; else it is dropped and None.

@@ -118,7 +118,7 @@ class DiskPages:
     async def evict(self, key: str) -> None:
         """Delete what is left of a page that the catalogue has forgotten, unless it was stored anew meanwhile."""
         async with self._locks.hold(key):
-            if not await self.engine.ask({key}, Catalogue.held, PAGE, [key]):
+            if not await self.engine.ask([key], lambda catalogue: list(catalogue.held(PAGE, [key]))):
                 await self._unlink(key)
 
     def close(self) -> None:

@@ -211,9 +211,9 @@ class MemoryFiles:
             await self.delete(key)
         return sizes
 
-    async def held(self, keys: list[str]) -> set[str]:
-        """Which of `keys` are stored."""
-        return self._files.keys() & set(keys)
+    async def held(self, keys: list[str]) -> Mapping[str, Mapping[str, str]]:
+        """Those of `keys` that are stored, with their digests by algorithm; {} for one that nothing confirmed yet."""
+        return {key: self._files[key][0].digests for key in keys if key in self._files}
 
     async def confirm(self, file: StoredFile, hashes: Mapping[str, str]) -> StoredFile | None:
         """The record, verified, if the file is what `hashes` announce; else it is dropped, and None."""

@@ -193,7 +193,7 @@ class ProxyResource(Resource):
         if ask.method not in _READS:
             if path not in _OWN:
                 # 405 is for what there is (RFC 9110, 15.5.6): npm's clients know by a 404 that nobody audits here.
-                resolve(services.mounts, path)
+                services.mount.resolve(path)
             raise _not_allowed(ask.method, _READS)
         return self._own(ask, path) or self._proxied(ask, path)
 
