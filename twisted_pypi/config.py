@@ -28,7 +28,6 @@ from twisted_pypi.options import (
     INDEX_KEYS,
     INDEX_OPTIONS,
     OPTIONS,
-    SECRET_KEYS,
     Option,
 )
 from twisted_pypi.registries import npm_tables, registries
@@ -198,8 +197,10 @@ def _exposed(path: str, content: FileText, tables: tuple[Table, ...]) -> tuple[s
 
 
 def _holds_secret(table: Table) -> bool:
-    if any(key in table.keys for key in (*SECRET_KEYS, "admin-token")):
+    if any(key in table.keys for key in ("password", "token", "admin-token")):
         return True
+    if "username" in table.keys and not {"password-env", "password-file"} & table.keys.keys():
+        return True  # some servers take a token in its place
     urls = (table.keys.get(key) for key in ("url", "mirrors", "proxy", "index-url", "extra-index-url", "npm-url"))
     return any(re.search(r"://[^/]*@", str(url)) for url in urls)
 

@@ -1,4 +1,4 @@
-"""The indexes as the status page shows them."""
+"""The indexes and npm's registries as the status page shows them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from twisted_pypi.urls import origin_of
 
 def sources_of(settings: Settings) -> tuple[Source, ...]:
     """All of them, in the order in which they are asked."""
-    return tuple(Source(index.name, tuple(_places(index)), _is_private(index)) for index in settings.indexes)
+    indexes = [Source(index.name, tuple(_places(index)), _is_private(index)) for index in settings.indexes]
+    upstreams = [registry.upstream for registry in settings.npm]
+    return *indexes, *(Source(each.name, (("npm", str(origin_of(each.url))),), _is_private(each)) for each in upstreams)
 
 
 def _places(index: Index) -> Iterator[tuple[str, str]]:

@@ -84,7 +84,8 @@ class Front:
 
     def _status(self, settings: Settings, inventory: Inventory) -> StatusPages:
         contents = Contents(inventory, self.report.steady, self.wall.seconds)
-        shown = Shown(sources_of(settings), settings.offline, bool(settings.admin_token))
+        npm = any(registry.path == "/npm/" for registry in settings.npm)
+        shown = Shown(sources_of(settings), settings.offline, bool(settings.admin_token), npm)
         return StatusPages(self.report, shown, contents, self.parsing)
 
     def site(self, reactor: Any, settings: Settings, mounts: Mounts) -> CacheSite:

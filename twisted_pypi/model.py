@@ -19,7 +19,8 @@ class Form:
 
     `content_type` is the response header; `media_types` are what a client's `Accept` may call it; `body` names the
     stored body ("json", "html"): two forms may share one body. `placeholder`, when set, is a marker in the body that
-    is replaced with the base URL and a slash for each answer (documents that need absolute links).
+    is replaced with the base URL and a slash for each answer (documents that need absolute links): such a body is a
+    template, which nobody is sent as it is stored.
     """
 
     body: str
@@ -132,6 +133,11 @@ class PageRoute:
     def bodies(self) -> tuple[str, ...]:
         """The names of the stored bodies, without repetition."""
         return tuple(dict.fromkeys(form.body for form in self.forms))
+
+    @property
+    def templates(self) -> frozenset[str]:
+        """Those of them that are templates."""
+        return frozenset(form.body for form in self.forms if form.placeholder)
 
 
 @frozen

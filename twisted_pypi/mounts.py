@@ -86,4 +86,4 @@ def resolve(mounts: Iterable[Mount], path: str) -> Route | Alternatives:
 def mounts_of(settings: Settings) -> Mounts:
     """The mounts under these settings."""
     npm = tuple(NpmMount(registry.path, registry.upstream) for registry in settings.npm)
-    return Mounts(IndexMount(settings.indexes), named_mounts(settings.indexes), npm)
+    return Mounts(IndexMount(settings.indexes, alone=bool(npm)), named_mounts(settings.indexes), npm)

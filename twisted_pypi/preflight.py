@@ -172,4 +172,6 @@ def _bind_problem(interface: str, port: int) -> tuple[str, int | None]:
         return f"{interface} can't be bound: {error.strerror}", error.errno
     except UnicodeError:
         return f"{interface} is no address", None
+    except OverflowError:
+        return f"{port} is no port: they are 0 to 65535", None
     return "", None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import partial
 from textwrap import wrap
 from typing import Any, NoReturn
@@ -58,7 +60,7 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
-            _fail(error)
+            _fail(f"{error}{_hint(str(error))}")
 
     def postOptions(self) -> None:  # noqa: N802
         """Where twistd's log goes to the journal, and nobody wants it otherwise, write it as the journal takes it."""
@@ -155,5 +157,12 @@ def _lost_log(settings: Settings, parent: Mapping[str, Any]) -> tuple[str, ...]:
     return ("no access log is kept in the background: give --access-log a path, or run twistd -n",)
 
 
-def _fail(error: Exception) -> NoReturn:
+def _hint(error: str) -> str:
+    """What was meant by an option that is told not to be one."""
+    unknown = re.match(r"option --(\S+) not recognized", error)
+    near = get_close_matches(unknown[1], [option.name for option in OPTIONS], 1) if unknown else []
+    return f"; is it --{near[0]}?" if near else ""
+
+
+def _fail(error: Exception | str) -> NoReturn:
     raise SystemExit(f"pypicache: {error}") from None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from e2e.clients import ask, links
@@ -124,6 +125,28 @@ def test_the_admin_token(upstream: Upstream, start: Start) -> None:
     assert names(succeeded(command(daemon, "ls", PYPICACHE_ADMIN_TOKEN="open-sesame"))) == list(NAMES)
     (daemon.directory / "its.toml").write_text('admin-token = "open-sesame"\n')
     assert "1 name" in succeeded(command(daemon, "purge", "flask", "--config", "its.toml"))
+
+
+def test_the_admin_token_in_a_file(upstream: Upstream, start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("open-sesame\n")
+    daemon = start(PYPICACHE_ADMIN_TOKEN_FILE=str(path))
+    assert ask(daemon, "/simple/flask/").status == 200
+    assert "1 name" in succeeded(command(daemon, "purge", "flask", PYPICACHE_ADMIN_TOKEN_FILE=str(path)))
+    path.unlink()
+    assert "not running" not in succeeded(command(daemon, "status", PYPICACHE_ADMIN_TOKEN_FILE=str(path)))
+    without = command(daemon, "purge", "flask", PYPICACHE_ADMIN_TOKEN_FILE=str(path))
+    assert (without.returncode, without.stderr.count("\n")) == (2, 1)
+    assert f"wants its admin token: PYPICACHE_ADMIN_TOKEN_FILE: {path} can't be read" in without.stderr
+
+
+def test_a_daemon_that_wants_a_login(upstream: Upstream, start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "htpasswd"
+    path.write_bytes(b"ci:" + bcrypt.hashpw(b"hunter2", bcrypt.gensalt(4)) + b"\n")
+    daemon = start(PYPICACHE_HTPASSWD=str(path))
+    without = command(daemon, "status")
+    assert (without.returncode, without.stderr.count("\n")) == (2, 1)
+    assert "wants an admin token, as it has --htpasswd: set PYPICACHE_ADMIN_TOKEN" in without.stderr
 
 
 def test_what_answers_is_no_daemon(upstream: Upstream, daemon: Daemon) -> None:

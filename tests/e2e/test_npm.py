@@ -101,6 +101,11 @@ def test_compressed_it_is_the_same(daemon: Daemon) -> None:
     assert json.loads(gzip.decompress(reply.body)) == packument(daemon).json()
 
 
+def test_the_status_page_tells_how_npm_is_set(daemon: Daemon) -> None:
+    page = ask(daemon, "/").body.decode()
+    assert f"npm config set registry http://127.0.0.1:{daemon.port}/npm/" in page
+
+
 def test_links_are_absolute_to_what_the_client_used(start: Start, npm: NpmCatalogue) -> None:
     daemon = start("--npm-url", npm.url, "--prefix", "/cache", "--trusted-proxy", "127.0.0.1")
     for headers, base in [
@@ -141,13 +146,17 @@ def test_what_npm_goes_on_without(daemon: Daemon, npm_upstream: Upstream) -> Non
         reply = packument(daemon, path)
         assert reply.status == 404
         assert reply.json()["error"] == reply.json()["detail"] != ""
-    for method, path in [
-        ("POST", "-/npm/v1/security/advisories/bulk"),
-        ("POST", "-/npm/v1/security/audits/quick"),
-        ("PUT", "left"),
-        ("PUT", "-/user/org.couchdb.user:me"),
+    for method, path, status in [
+        ("POST", "-/npm/v1/security/advisories/bulk", 404),
+        ("POST", "-/npm/v1/security/audits/quick", 404),
+        ("POST", "-/v1/login", 404),
+        ("PUT", "-/user/org.couchdb.user:me", 404),
+        ("PUT", "left", 405),
+        ("DELETE", "left/-rev/1", 404),
     ]:
-        assert ask(daemon, f"/npm/{path}", method, Accept="application/json").json()["status"] == 405
+        reply = ask(daemon, f"/npm/{path}", method, Accept="application/json")
+        assert (reply.status, reply.json()["status"]) == (status, status)
+        assert reply.json()["error"]
     assert {request.path for request in npm_upstream.requests} == {"/nothing", "/@scope%2fnothing"}
     assert packument(daemon, "nothing").status == 404
     assert npm_upstream.count("/nothing") == 1
@@ -274,6 +283,9 @@ def test_several_registries_know_nothing_of_each_other(
         assert ask(daemon, path).body == private.packages["left"]["9.9.9"].data
         assert list(tarballs(daemon)) == ["1.0.0", "1.1.0"]
         assert ask(daemon, "/npm/left/-/left-9.9.9.tgz").status == 404
+        elsewhere = f"files/http:{private_upstream.host}/left/-/left-9.9.9.tgz"
+        assert ask(daemon, f"/npm/-/{elsewhere}").status == 404
+        assert ask(daemon, f"/{elsewhere}").status == 403
         assert all("authorization" not in request.headers for request in npm_upstream.requests)
         assert {request.headers["authorization"] for request in private_upstream.requests} == {"Bearer a-secret"}
         assert "a-secret" not in daemon.log

@@ -91,6 +91,18 @@ class OutOfMemory(PagesCase):
         self.assert_answer(asked, CacheState.STALE, b"one")
 
 
+class Templates(PagesCase):
+    def test_they_are_stored_without_codings(self) -> None:
+        forms = tuple(evolve(form, placeholder=b"@BASE@") for form in self.route.forms)
+        for route, codings in (
+            (self.route, 3),
+            (evolve(page_route(source(name="other"), name="other"), forms=forms), 1),
+        ):
+            asked = self.ask(route)
+            self.upstream.answer(answer(200, b"one"))
+            self.assertEqual(len(self.successResultOf(asked).page.representations), codings)
+
+
 class Coalescing(PagesCase):
     def test_a_page_that_is_stored_between_the_look_and_the_fetch_is_served(self) -> None:
         looking: Deferred = Deferred()
@@ -581,6 +593,30 @@ class Owners(PagesCase):
         self.upstream.answer(answer(404))
         self.upstream.answer(answer(200, b"from main"))
         self.assert_answer(asked, CacheState.EXPIRED, b"from main")
+
+    def purged_from_main(self) -> None:
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.upstream.answer(answer(200, b"from main"))
+        self.successResultOf(asked)
+        self.successResultOf(Deferred.fromCoroutine(self.pages.expire(self.route)))
+
+    def test_after_a_purge_the_old_page_is_served_while_its_index_is_down(self) -> None:
+        self.purged_from_main()
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.upstream.fail()
+        self.assert_answer(asked, CacheState.STALE, b"from main")
+        asked = self.ask()
+        self.assertEqual([request.index for request in self.upstream.requests][4:], ["main"], "it owns the name again")
+        self.upstream.fail()
+        self.assert_answer(asked, CacheState.STALE, b"from main")
+
+    def test_after_a_purge_no_later_index_answers_for_one_that_is_down(self) -> None:
+        self.purged_from_main()
+        asked = self.ask()
+        self.upstream.fail()
+        self.failureResultOf(asked, Unavailable)
 
     def test_a_purge_lets_the_indexes_be_asked_anew(self) -> None:
         self.cached(b"from extra")

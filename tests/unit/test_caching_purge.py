@@ -87,6 +87,14 @@ def test_files_whose_page_has_gone(whole):
     assert stored(whole) == ["acme-one", "acme-two"]
 
 
+@pytest.mark.parametrize("name", ["Flask", "fla*"])
+def test_a_name_of_which_files_alone_are_stored_is_known(whole, name):
+    whole.through(whole.parts.store.pages.delete("http://index.example/simple/flask/"))
+    assert counts(purged(whole, name)) == {"names": 0, "pages": 0, "files": 0}
+    purged(whole, f"{name}?index=none", 404)
+    assert "flask" in stored(whole)
+
+
 def test_pages_of_single_versions_expire_too(whole):
     whole.index.catalogue.projects["flask"] = Project("flask", (FILES["flask"],))
     path = "/pypi/flask/1.0/json"

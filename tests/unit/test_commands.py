@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
 
 import pytest
 
@@ -294,3 +296,15 @@ def test_nothing_is_made_and_no_directory_is_taken_for_one(configured, tmp_path,
         [],
         f"pypicache: --cache-dir: {configured} is not a directory\n",
     )
+
+
+def test_a_daemon_that_says_nothing_may_have_tls(capsys):
+    def hang_up(server):
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1 << 16)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=hang_up, args=(server,), daemon=True).start()
+        assert main(["status", "--url", f"http://127.0.0.1:{server.getsockname()[1]}"]) == 2
+    assert "if it has TLS, say --url https://" in capsys.readouterr().err

@@ -143,6 +143,12 @@ def test_a_purge_expires_the_page_and_forgets_the_owner(disk, cache, capsys):
     now(store.stop())
 
 
+@pytest.mark.parametrize("name", ["acme-one", "acme*"])
+def test_a_purge_of_pages_where_files_alone_are_stored(cache, capsys, name):
+    assert done(capsys, "purge", name, "--cache-dir", cache) == "0 names: 0 pages expired, 0 files deleted (0)\n"
+    done(capsys, "purge", name, "--index", "main", "--cache-dir", cache, status=1)
+
+
 def test_a_purge_counts_with_the_longest_freshness_of_all_indexes(disk, cache, capsys, tmp_path):
     # Credentials that only the daemon can read are none of the command's business.
     index = '[[index]]\nname = "x"\nurl = "https://x.example/simple/"\nttl = "2h"\npassword-file = "/nonexistent"\n'

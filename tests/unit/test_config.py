@@ -352,6 +352,11 @@ def test_credentials_in_the_file(keys: str, expected: Credential) -> None:
     assert (first.credential, last.credential) == (expected, None)
 
 
+def test_a_file_that_tells_but_where_a_password_is_holds_no_secret() -> None:
+    toml = "[[index]]\nname = 'a'\nurl = 'https://a.example/'\nusername = 'ci'\npassword-env = 'HIDDEN'"
+    assert load(None, {"HIDDEN": SECRET}, toml, mode=0o644).warnings == ()
+
+
 def test_the_admin_token_in_a_file() -> None:
     files = {"/etc/token": "beside\n", "/run/credentials/admin": "from-systemd\n", "/run/bad": f"{SECRET} x"}
     environ = {"CREDENTIALS_DIRECTORY": "/run/credentials"}
@@ -443,6 +448,7 @@ def test_a_netrc_that_can_t_be_used_is_a_warning(
         f"index-url = 'https://ci:{SECRET}@inside.example/'",
         f"extra-index-url = ['https://ci:{SECRET}@inside.example/']",
         f"[[index]]\nname = 'a'\nurl = 'https://a.example/'\npassword = '{SECRET}'",
+        f"[[index]]\nname = 'a'\nurl = 'https://a.example/'\nusername = '{SECRET}'",
     ],
 )
 def test_a_file_with_secrets_that_others_can_read_is_warned_about(toml: str) -> None:

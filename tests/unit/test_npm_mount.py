@@ -109,6 +109,7 @@ def test_tarballs_elsewhere_count_only_if_a_packument_named_them() -> None:
         route = MOUNT.resolve(path)
         assert isinstance(route, FileRoute)
         assert (route.open, route.pages) == (False, None)
+        assert route.alone  # nor if that of another registry did
     assert not MOUNT.resolve("/npm/left/-/%252e%252e/x.tgz").open  # type: ignore[union-attr]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -22,7 +23,7 @@ from twisted_pypi.npm.packument import (
     interpret_object,
     restrict,
 )
-from twisted_pypi.npm.reading import head_of, versions_of
+from twisted_pypi.npm.reading import dump, head_of, versions_of
 
 REGISTRY = "https://registry.example/"
 LINKING = Linking(REGISTRY, "npm/")
@@ -132,6 +133,22 @@ def test_what_is_no_packument_of_the_package(upstream: object, abbreviated: bool
         interpret(LINKING, "left", abbreviated, body(upstream))
 
 
+def test_numbers_that_c_has_no_type_for_are_no_reason_to_refuse_a_package() -> None:
+    said = (
+        b'{"a":123456789012345678901234567890,"b":[18446744073709551616,0.5],"c":1e400,"d":-1e400,"e":1e-400,"f":1.5e3}'
+    )
+    document = b'{"name":"left","x":%b,"versions":{"1.0.0":{"name":"left","config":%b}}}' % (said, said)
+    read = json.loads(b"".join(interpret(LINKING, "left", False, body(document)).render("json")))
+    for found in (read["x"], read["versions"]["1.0.0"]["config"]):
+        assert found == {**json.loads(said), "c": sys.float_info.max, "d": -sys.float_info.max}
+
+
+@pytest.mark.parametrize("number", [b"1e99999999999999999999", b"9" * 5000])
+def test_numbers_that_nobody_can_have_meant(number: bytes) -> None:
+    with pytest.raises(ValueError, match="a number is too large"):
+        interpret(LINKING, "left", False, body(b'{"name":"left","x":%b,"versions":{}}' % number))
+
+
 def test_one_that_was_unpublished_has_no_versions() -> None:
     assert made(interpret(LINKING, "left", False, body({"name": "left", "time": {}})))["versions"] == {}
 
@@ -162,8 +179,8 @@ values = st.recursive(
 @given(st.dictionaries(keys.filter(lambda key: key != "versions"), values), st.dictionaries(keys, values))
 def test_reading_in_pieces_is_reading(head: dict[str, Any], versions: dict[str, Any]) -> None:
     stream = BytesIO(json.dumps({**head, "versions": versions, "z": {"versions": {"1": 2}}}).encode())
-    assert head_of(stream) == {**head, "z": {"versions": {"1": 2}}}
-    assert dict(versions_of(stream)) == versions
+    assert json.loads(dump(head_of(stream))) == {**head, "z": {"versions": {"1": 2}}}
+    assert json.loads(dump(dict(versions_of(stream)))) == versions
 
 
 @given(st.binary(max_size=40))

@@ -40,10 +40,18 @@ def test_every_page_of_the_documentation_can_be_reached_from_it() -> None:
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= set(re.findall(r"\]\(([^)#]+)", README))
 
 
+def anchors(page: Path) -> set[str]:
+    """Those of the page's headings, as forges name them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^):#]+)[^)]*\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links {target}"
+        for target, _, anchor in re.findall(r"\]\(([^):#]*)(#?)([^):]*)\)", page.read_text()):
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name} links {target}"
+            assert not anchor or anchor in anchors(there), f"{page.name} links {target}#{anchor}"
 
 
 def test_no_change_is_told_twice() -> None:

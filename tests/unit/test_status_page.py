@@ -276,6 +276,10 @@ class TestRecipes:
         assert not re.search("trusted|insecure|verify_ssl = false|verify_ssl false", everything, re.IGNORECASE)
         assert everything.count("https://cache.example/simple/") == 11
 
+    def test_npm_is_named_where_it_is_served(self) -> None:
+        told = {recipe.client: recipe.text for recipe in recipes(BASE, npm=True)}
+        assert told["npm"] == f"npm config set registry {BASE}/npm/"
+
     def test_an_address_of_six(self) -> None:
         assert "trusted-host [::1]" in recipes("http://[::1]:8080")[0].text
 

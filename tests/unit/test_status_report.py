@@ -445,6 +445,14 @@ class TestSources:
         (source,) = (each for each in self.sources(f'name = "own"\npath = "{tmp_path}"').values() if not each.places)
         assert source.private
 
+    def test_npm_registries_are_shown_as_indexes_are(self) -> None:
+        text = '[[npm]]\npath = "/acme/"\nurl = "https://packages.example/"\ntoken = "secret"\n'
+        found = sources_of(load({"npm-url": "https://registry.example/npm/"}, toml=text).settings)[1:]
+        assert {(source.places, source.private) for source in found} == {
+            ((("npm", "https://packages.example"),), True),
+            ((("npm", "https://registry.example"),), False),
+        }
+
     def test_its_places(self) -> None:
         table = (
             'name = "other"\nurl = "https://packages.example/simple/"\nfiles-url = "https://files.example/"\n'

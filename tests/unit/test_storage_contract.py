@@ -56,6 +56,14 @@ def test_every_body_in_every_coding(store):
         assert (made.length, made.digest) == (len(coded[encoding]), hashlib.sha256(coded[encoding]).hexdigest())
 
 
+def test_a_template_is_kept_as_it_is_alone(store):
+    page = now(store.pages.put(meta(), Page(), ("json", "html"), {"json"}))
+    assert {encoding for body, encoding in page.representations if body == "json"} == {"identity"}
+    assert {encoding for body, encoding in page.representations if body == "html"} == {"identity", "gzip", "zstd"}
+    assert body_of(store, page) == b"".join(Page().render("json"))
+    assert now(store.pages.get(PAGE)) == page
+
+
 def test_an_empty_body(store):
     page = now(store.pages.put(meta(), Page({"json": []}), ("json",)))
     assert body_of(store, page) == b""

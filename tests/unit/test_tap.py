@@ -67,6 +67,8 @@ def test_given_options_are_texts_and_repeatable_ones_collect() -> None:
     ("args", "named"),
     [
         (["--nonsense"], "--nonsense"),
+        (["--cache-sise", "5G"], "option --cache-sise not recognized; is it --cache-size?"),
+        (["--htpaswd=x"], "option --htpaswd not recognized; is it --htpasswd?"),
         (["--port"], "--port"),
         (["--offline=1"], "--offline"),
         (["x:hunter2@y"], "--port"),
@@ -162,6 +164,8 @@ def test_a_port_in_use_is_told_and_one_that_listens_elsewhere_is_not_tried(made:
     [
         "bogus:1",
         "tcp:http",
+        "tcp:65536",
+        "tcp:-1",
         "tcp:0:interface=192.0.2.1",
         "tcp6:0:interface=2001\\:db8\\:\\:1",
         "ssl:0:privateKey=/nonexistent",

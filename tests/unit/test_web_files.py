@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 from twisted_pypi.answers import CacheState, FileAnswer, Provenance
 from twisted_pypi.clocks import WallClock
 from twisted_pypi.errors import Forbidden
-from twisted_pypi.web.sending import PIECE, STALL, read_whole
+from twisted_pypi.web.sending import PIECE, STALL, pieces_of
 from unit.web_doubles import HIT, Source, Web, at_rest, parse
 
 PATH = "/packages/a.whl"
@@ -311,13 +311,9 @@ def test_the_sender_is_a_push_producer() -> None:
 
 
 def test_reading_a_whole_source() -> None:
-    source = at_rest(BODY)
-    assert read_whole(source, 10) == BODY
-    assert source.closed
-    short = at_rest(BODY)
+    assert b"".join(pieces_of(at_rest(BODY), 10)) == BODY
     with pytest.raises(LookupError):
-        read_whole(short, 11)
-    assert short.closed
+        list(pieces_of(at_rest(BODY), 11))
 
 
 def test_keep_alive_and_pipelining_after_a_streamed_body() -> None:

@@ -6,20 +6,23 @@ import gzip
 
 import pytest
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from twisted_pypi.answers import CacheState, Provenance
 from twisted_pypi.errors import Absent, Unavailable
 from twisted_pypi.events import Served
 from twisted_pypi.model import Alternatives, PageRoute
 from twisted_pypi.web.clients import Ask
-from twisted_pypi.web.finishing import Finished, Finishing
+from twisted_pypi.web.finishing import LIMIT, Finished, Finishing, completed
 from twisted_pypi.web.page_replies import PageReplies
-from twisted_pypi.web.sending import PIECE
+from twisted_pypi.web.sending import PIECE, MemorySource
 from unit.web_doubles import HIT, HTML, JSON, TEMPLATE, Web, parse
 
 PATH = "/simple/six/"
 GZIP = "Accept-Encoding: gzip"
+FEW = bytes(b"ab"[number % 2] for number in range(256))
 TAKES_JSON = f"Accept: {JSON.content_type}"
 
 
@@ -262,6 +265,14 @@ class TestTemplates:
         assert again == bodies
         assert len(set(bodies)) == 3
 
+    @given(st.lists(st.binary(max_size=12).map(lambda data: data.translate(FEW)), max_size=8), st.data())
+    def test_however_a_template_is_divided_it_is_completed_alike(
+        self, pieces: list[bytes], data: st.DataObject
+    ) -> None:
+        placeholder = data.draw(st.sampled_from([b"a", b"ab", b"aab", b"aabaa"]))
+        base = data.draw(st.sampled_from([b"", b"ab", b"http://cache.example/"]))
+        assert b"".join(completed(pieces, placeholder, base)) == b"".join(pieces).replace(placeholder, base)
+
     def test_what_a_client_has_is_told_without_finishing_it(self) -> None:
         web = self.web()
         tag = self.ask(web)["etag"]
@@ -291,6 +302,68 @@ class TestTemplates:
         waiting[0].callback(b"body")
         assert [each.result for each in asked[1:]] == [b"body", b"body"]
         assert finishing.at_hand(finished) == b"body"
+
+    def test_one_that_is_too_large_to_be_kept_is_shared_by_those_to_whom_it_is_sent(self) -> None:
+        made: list[int] = []
+
+        class Workers:
+            def run(self, function, *args):
+                made.append(1)
+                return succeed(function(*args))
+
+        async def template() -> bytes:
+            return b"@" * (LIMIT + 1)
+
+        finishing, finished = Finishing(Workers()), Finished("digest", LIMIT + 1, b"@", b"/", "identity")
+        asked = [Deferred.fromCoroutine(finishing.body(finished, template)).result for _ in range(3)]
+        first, *others = (each.source() for each in asked)
+        asked.clear()
+        first.close()
+        assert finishing.at_hand(finished) is not None
+        assert {source.read(LIMIT, 10) for source in others} == {b"/"}
+        assert made == [1]
+        for source in others:
+            source.close()
+        assert finishing.at_hand(finished) is None
+
+    def test_such_a_one_is_sent_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("twisted_pypi.web.finishing.LIMIT", 10)
+        response = self.ask(self.web())
+        assert response.body == self.BODY.replace(b"@BASE@/", b"http://cache.example:8080/")
+        assert response["content-length"] == str(len(response.body))
+
+    @pytest.mark.parametrize("length", [10, 11])
+    def test_a_template_that_is_read_from_a_file_is_closed_in_the_reactor(self, length: int) -> None:
+        """Also where it is shorter than it should be, or no thread can be had."""
+        closed: list[bool] = []
+        inside: list[bool] = []
+
+        class Source(MemorySource):
+            def close(self) -> None:
+                closed.append(bool(inside))
+
+        class Workers:
+            def run(self, function, *args):
+                inside.append(True)
+                try:
+                    return succeed(function(*args))
+                finally:
+                    inside.pop()
+
+        class Full:
+            def run(self, function, *args):
+                return fail(Unavailable("too many wait"))
+
+        async def template() -> MemorySource:
+            return Source(b"0123456789")
+
+        for workers in (Workers(), Full()):
+            asked = Deferred.fromCoroutine(
+                Finishing(workers).body(Finished("digest", length, b"@", b"/", "gzip"), template)
+            )
+            asked.addErrback(lambda failure: failure.trap(LookupError, Unavailable))
+            assert asked.called
+        assert closed == [False, False]
 
     @pytest.mark.parametrize(("base_url", "remembered"), [("https://pypi.example", True), ("", False)])
     def test_a_reply_is_the_same_for_the_same_head_only_where_the_base_is_given(

@@ -130,6 +130,13 @@ class TestMethods:
         response = Web().ask("/simple/six/", method=method)
         assert (response.status, response["allow"]) == (405, "GET, HEAD")
 
+    @pytest.mark.parametrize("path", ["/", "/+status", "/metrics", "/healthz", "/readyz"])
+    def test_our_own_paths_are_for_reading_too(self, path: str) -> None:
+        assert Web().ask(path, method="POST").status == 405
+
+    def test_what_there_is_not_has_no_methods(self) -> None:
+        assert Web().ask("/nothing/here", method="POST").status == 404
+
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_only_deleting_below_cache(self, method: str) -> None:
         response = Web().ask("/cache/six", method=method)

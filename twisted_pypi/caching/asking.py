@@ -89,6 +89,9 @@ class Asking:
                 return Asked(Outcome.FAILED)
             copy = await self.copies.get(source)
             asked = evolve(await self.refresher.ask(route, source, copy, client, anew), index=source.index)
+            if asked.outcome is Outcome.FAILED and copy is not None:
+                # All before it lack the page, and what it had is there: as good an answer as it can give for now.
+                asked = evolve(asked, page=copy)
             if asked.page is not None:
                 await self.owners.note(route, source)
             if asked.outcome is not Outcome.ABSENT:

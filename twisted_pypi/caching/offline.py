@@ -19,7 +19,7 @@ async def restricted(
     """The answer for `page` with only the files that `files` holds. Routes without `restrict` stay as they are."""
     if route.restrict is None:
         return PageAnswer(page, provenance)
-    stored = await _first_body(route, page, pages)
+    stored = await _first_body(route, page, pages, workers)
     held = await files.held(await _named(route.restrict, stored, workers))
     document = await workers.run(route.restrict, stored, held.intersection)
     made = await workers.run(_render, document, route.bodies)
@@ -32,7 +32,7 @@ async def files_named(route: PageRoute, page: StoredPage, pages: PageStore, work
     """The keys of the files that a stored page names."""
     if route.restrict is None:
         return []
-    return await _named(route.restrict, await _first_body(route, page, pages), workers)
+    return await _named(route.restrict, await _first_body(route, page, pages, workers), workers)
 
 
 async def _named(restrict: Restrict, stored: bytes, workers: Workers) -> list[str]:
@@ -53,12 +53,12 @@ def _render(document: Document, names: tuple[str, ...]) -> list[tuple[Representa
     ]
 
 
-async def _first_body(route: PageRoute, page: StoredPage, pages: PageStore) -> bytes:
+async def _first_body(route: PageRoute, page: StoredPage, pages: PageStore, workers: Workers) -> bytes:
     representation = page.representations[route.bodies[0], "identity"]
     body = await pages.body(page, representation)
     if isinstance(body, bytes):
         return body
     try:
-        return body.read(0, representation.length)
+        return await workers.run(body.read, 0, representation.length)
     finally:
         body.close()

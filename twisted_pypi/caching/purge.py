@@ -84,6 +84,8 @@ class CachePurger:
                 await self._expire_others(stored, wanted.index, routes, counted, done)
                 if wanted.files:
                     await self._delete_stored(stored, wanted.index, done)
+                elif not done.entries:
+                    done.kept = done.kept or len(await self._stored(stored, _FILE, wanted.index, 0, 1))
 
     async def _expire_others(
         self, name: str, index: str | None, routes: Iterable[PageRoute], known: set[str], done: Purged
@@ -117,8 +119,8 @@ class CachePurger:
                 await self._delete(each, [row.key for row in rows if row.index == each], done)
             skip, more = skip + len(rows) - (done.files - before), len(rows) == MOST
 
-    async def _stored(self, name: str, kind: str, index: str | None, skip: int) -> list[Listed]:
-        return (await self.listing.entries(Wanted(name, kind, index, limit=MOST, skip=skip, exact=True)))[1]
+    async def _stored(self, name: str, kind: str, index: str | None, skip: int, most: int = MOST) -> list[Listed]:
+        return (await self.listing.entries(Wanted(name, kind, index, limit=most, skip=skip, exact=True)))[1]
 
     async def _delete(self, index: str, keys: list[str], done: Purged) -> None:
         for key in keys:

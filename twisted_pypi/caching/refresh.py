@@ -31,7 +31,8 @@ STALE_TTL = 10.0
 
 @frozen
 class Asked:
-    """What came of asking. `page` is the stored page for NEW, NOT_MODIFIED and OLDER; `index` who said it."""
+    """What came of asking. `page` is the stored page for NEW, NOT_MODIFIED and OLDER, and for FAILED if there is one;
+    `index` who said it."""
 
     outcome: Outcome
     page: StoredPage | None = None
@@ -187,7 +188,7 @@ class Refresher:
         meta = evolve(self._meta(source, document, fetched), withheld=edits.withheld, supplied=edits.supplied)
         if copy is not None and not self._believes(copy.meta, meta):
             return copy, Outcome.OLDER
-        return await self.store.put(meta, document, route.bodies), Outcome.NEW
+        return await self.store.put(meta, document, route.bodies, route.templates), Outcome.NEW
 
     def _meta(self, source: PageSource, document: Document, fetched: Fetched) -> PageMeta:
         header = fetched.headers.get(VERSION_HEADER, "")

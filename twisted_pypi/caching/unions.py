@@ -130,7 +130,7 @@ class Unions:
         with ExitStack() as stack:
             streams = {part.page.meta.index: await self._stream(route, part.page, stack) for part in found}
             document = await self.workers.run(route.merge, streams)
-            return await self.store.put(meta, document, route.bodies)
+            return await self.store.put(meta, document, route.bodies, route.templates)
 
     async def _stream(self, route: PageRoute, page: StoredPage, stack: ExitStack) -> BinaryIO:
         body = await self.store.body(page, page.representations[route.bodies[0], "identity"])

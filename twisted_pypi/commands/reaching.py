@@ -42,7 +42,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", metavar="URL", help="ask the daemon at this address, as in http://cache.example:8080")
     add_directory(parser)
     parser.add_argument(
-        "--admin-token", metavar="TOKEN", help="the daemon's; better $PYPICACHE_ADMIN_TOKEN, or in the file"
+        "--admin-token", metavar="TOKEN", help="the daemon's; better $PYPICACHE_ADMIN_TOKEN, or in a file"
     )
     parser.add_argument("--admin-token-file", metavar="FILE", help="holds the admin token")
 

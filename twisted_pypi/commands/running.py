@@ -83,6 +83,9 @@ class Running:
             body = answer.read(LARGEST)
         except (ConnectionRefusedError, FileNotFoundError) as error:
             raise CommandError(f"{self.hint}no daemon answers at {self.shown}") from error
+        except http.client.RemoteDisconnected as error:
+            tls = "" if self.url.startswith("https:") else "; if it has TLS, say --url https://…"
+            raise CommandError(f"{self.shown}: {error}{tls}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise CommandError(f"{self.shown}: {error or type(error).__name__}") from error
         finally:
@@ -112,10 +115,10 @@ class Running:
         match status:
             case 401 if self.token:
                 raise CommandError(f"{self.shown} does not take this admin token")
-            case 401 if self.untold:
-                raise CommandError(f"{self.shown} wants its admin token, and {self.untold}")
             case 401:
-                raise CommandError(f"{self.shown} wants its admin token: set PYPICACHE_ADMIN_TOKEN, or give --config")
+                wanted = "an admin token, as it has --htpasswd" if "password" in said else "its admin token"
+                remedy = f", and {self.untold}" if self.untold else ": set PYPICACHE_ADMIN_TOKEN, or give --config"
+                raise CommandError(f"{self.shown} wants {wanted}{remedy}")
             case 404 if isinstance(document, dict):
                 raise NothingFits(said)
             case 200 | 404:

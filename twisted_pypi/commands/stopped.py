@@ -68,10 +68,10 @@ class Stopped:
         done = Purged()
         with open_directory(self.directory) as opened:
             for name in list(self._names(wanted)):
-                before = done.entries
-                self._purge_name(opened, name, wanted, done)
-                done.names += done.entries > before
-        if not done.entries:
+                of_name = Purged()
+                self._purge_name(opened, name, wanted, of_name)
+                done.add(of_name)
+        if not done.known:
             raise NothingFits(f"nothing is stored of {wanted.name}")
         counts = {"purged": done.entries, "names": done.names, "pages": done.pages, "files": done.files}
         return {"name": wanted.name, **counts, "bytes": done.size}
@@ -104,7 +104,11 @@ class Stopped:
             opened.catalogue.set_owner(name, None)
         for row in self._stored(name, PAGE, wanted.index):
             done.pages += self._expire(opened, row)
-        for row in self._stored(name, FILE, wanted.index) if wanted.files else ():
+        files = self._stored(name, FILE, wanted.index)
+        if not wanted.files:
+            done.kept = int(bool(files) and not done.pages)
+            return
+        for row in files:
             opened.tree.remove(tuple(row.path.split("/")))
             opened.catalogue.forget([(FILE, row.key, None)])
             opened.catalogue.unmark(first_of(row.index), [row.key])

@@ -22,12 +22,16 @@ class Purge:
 
 @define
 class Purged:
-    """What was purged so far: of how many names, how many pages and files, and the bytes of the files."""
+    """What was purged so far: of how many names, how many pages and files, and the bytes of the files.
+
+    `kept`: names with no pages to expire, but files, which nobody wanted to delete.
+    """
 
     names: int = 0
     pages: int = 0
     files: int = 0
     size: int = 0
+    kept: int = 0
 
     def add(self, other: Purged) -> None:
         """What was purged of one name more, if anything was."""
@@ -35,11 +39,17 @@ class Purged:
         self.pages += other.pages
         self.files += other.files
         self.size += other.size
+        self.kept += other.kept
 
     @property
     def entries(self) -> int:
         """Pages and files together."""
         return self.pages + self.files
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was or is stored of what is wanted."""
+        return bool(self.entries or self.kept)
 
 
 class Purger(Protocol):

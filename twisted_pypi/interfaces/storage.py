@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from twisted_pypi.answers import ByteSource, Seal
@@ -81,9 +81,12 @@ class PageStore(Protocol):
         Raises `LookupError` when the page has gone or was replaced meanwhile.
         """
 
-    async def put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
+    async def put(
+        self, meta: PageMeta, document: Document, bodies: tuple[str, ...], templates: Collection[str] = ()
+    ) -> StoredPage:
         """Render every body in every coding in a thread, store them as one, record the links, replace what was there.
 
+        Bodies that are `templates` are kept in "identity" alone: what clients get is made of them, and coded then.
         Whatever `document.render` raises passes through, and the old page stays.
         """
 

@@ -174,6 +174,7 @@ class NpmMount:
             index=self.registry.name,
             indexes=(self.registry.name,),
             open=bool(name) and not urls.is_ambiguous(key.removeprefix(self.registry.url)),
+            alone=True,
             pages=self._packument(name, abbreviated=True) if name else None,
         )
 

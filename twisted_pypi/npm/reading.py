@@ -6,7 +6,11 @@ Every pass goes over the body in small pieces, between which other threads run.
 from __future__ import annotations
 
 import codecs
+import json
+import math
+import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, BinaryIO
 
 import ijson  # type: ignore[import-untyped]
@@ -93,7 +97,7 @@ class _Head:
 def _pushed(stream: BinaryIO, make: Any, *arguments: str) -> Iterator[list[Any]]:
     """What ijson makes of each piece of the body. Raises `ValueError` for what isn't JSON, or is truncated."""
     found = ijson.sendable_list()
-    parser = make(found, *arguments, use_float=True)
+    parser = make(found, *arguments)  # with `use_float` it would take no number that C has no type for
     stream.seek(0)
     first = True
     try:
@@ -105,6 +109,8 @@ def _pushed(stream: BinaryIO, make: Any, *arguments: str) -> Iterator[list[Any]]
         parser.close()
     except ijson.JSONError as error:
         raise ValueError(f"not JSON: {str(error).partition(chr(10))[0]}") from error
+    except (ArithmeticError, SystemError) as error:  # of more digits than Python reads, or an exponent as long
+        raise ValueError("a number is too large") from error
     yield found
 
 
@@ -122,6 +128,18 @@ def json_object(data: bytes) -> dict[str, Any]:
 def dump(value: object) -> bytes:
     """As JSON. Raises `ValueError` for what can't be JSON again (too deep, no Unicode)."""
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, default=_number)
     except (orjson.JSONEncodeError, RecursionError) as error:
-        raise ValueError(f"can't be JSON again: {error}") from error
+        # Integers beyond 64 bits are JSON (RFC 8259, 6), and no reason to refuse a package.
+        try:
+            return json.dumps(value, default=_number, separators=(",", ":")).encode()
+        except (TypeError, RecursionError):
+            raise ValueError(f"can't be JSON again: {error}") from error
+
+
+def _number(value: object) -> float:
+    """What ijson has for a number with fraction or exponent, as JavaScript would have it but for infinity."""
+    if not isinstance(value, Decimal):
+        raise TypeError
+    number = float(value)
+    return number if math.isfinite(number) else math.copysign(sys.float_info.max, number)

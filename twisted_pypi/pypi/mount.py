@@ -27,18 +27,20 @@ class IndexMount:
     """`interfaces.Mount` for indexes in asking order, of which the last is the default.
 
     `short_links` is False for a mount that shows an extra index alone, `among_others` True for one that shows any of
-    several alone (see `Routes`).
+    several alone (see `Routes`). `alone`: what is stored is other mounts' too, so that no file counts that none of
+    these indexes named (`FileRoute.alone`).
     """
 
     indexes: tuple[IndexSpec, ...]
     short_links: bool = True
     among_others: bool = False
+    alone: bool = False
     _routes: Routes = field(init=False, repr=False, eq=False)
     _remembered: Callable[[str], Route] = field(init=False, repr=False, eq=False)
 
     @_routes.default
     def _make_routes(self) -> Routes:
-        return Routes(self.indexes, self.short_links, self.among_others)
+        return Routes(self.indexes, self.short_links, self.among_others, self.alone)
 
     @_remembered.default
     def _remember(self) -> Callable[[str], Route]:

@@ -89,12 +89,13 @@ class Routes:
     `packages` is the URL that `packages/` stands for, with its final slash. A page is stored once for all mounts that
     show its index, so its links have to be right in all of them: `short_links` (links to `packages/`) must be the same
     for an index wherever it is the default, and False for one that is an extra index elsewhere. `among_others`: further
-    indexes are served elsewhere, so that what an index redirects to may be one of those.
+    indexes are served elsewhere, so that what an index redirects to may be one of those. `alone`: as `FileRoute.alone`.
     """
 
     indexes: tuple[IndexSpec, ...]
     short_links: bool = True
     among_others: bool = False
+    alone: bool = False
     packages: str = field(init=False)
 
     @packages.default
@@ -219,6 +220,7 @@ class Routes:
             companion_of=key.removesuffix(_METADATA) if companion else None,
             derive=metadata_of_wheel if companion and is_wheel(name.removesuffix(_METADATA)) else None,
             tells_index=self.several,
+            alone=self.alone,
             companion=partial(self.file, f"{path}{_METADATA}") if is_wheel(name) and projects else None,
         )
 

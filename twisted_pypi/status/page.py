@@ -32,6 +32,7 @@ class View:
     """One page: for a client that reaches us at `base` (absolute, no trailing slash).
 
     `found` is what a search for `query` gave, None: there was no search. `by_token`: there is an admin token.
+    `npm`: a registry is served below /npm/.
     """
 
     base: str
@@ -39,6 +40,7 @@ class View:
     query: str = ""
     found: Found | None = None
     by_token: bool = False
+    npm: bool = False
 
 
 def _source(name: str) -> str:
@@ -92,7 +94,7 @@ def render(view: View) -> bytes:
     values: dict[str, Any] = {
         "d": view.document,
         "chart": chart(view.document["hours"]),
-        "recipes": recipes(view.base),
+        "recipes": recipes(view.base, view.npm),
         "query": view.query,
         "found": view.found,
         "by_token": view.by_token,

@@ -19,11 +19,17 @@ LASTING = 1.0
 
 @frozen
 class Shown:
-    """What is shown of the settings: the indexes; that upstream is never contacted; that there is an admin token."""
+    """What is shown of the settings: the indexes, and that
+
+    - `offline`: upstream is never contacted;
+    - `by_token`: there is an admin token;
+    - `npm`: a registry is served below /npm/. Elsewhere its path is a name, which not everybody may hear.
+    """
 
     sources: tuple[Source, ...]
     offline: bool
     by_token: bool
+    npm: bool = False
 
 
 @define(eq=False)
@@ -69,4 +75,5 @@ class StatusPages:
         found: Found | None = None
         if query and document["catalogue"] != "opening":
             found = await self.contents.search(query, self._audience(admin))
-        return await self.workers.run(render, View(base, document, query, found, self.shown.by_token))
+        view = View(base, document, query, found, self.shown.by_token, self.shown.npm)
+        return await self.workers.run(render, view)

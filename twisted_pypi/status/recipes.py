@@ -16,8 +16,8 @@ class Recipe:
     text: str
 
 
-def recipes(base: str) -> tuple[Recipe, ...]:
-    """For a server that is reached at `base`, absolute and without trailing slash."""
+def recipes(base: str, npm: bool = False) -> tuple[Recipe, ...]:
+    """For a server that is reached at `base`, absolute and without trailing slash; `npm`: it serves that, too."""
     index, host, netloc = f"{base}/simple/", urlsplit(base).hostname or "", urlsplit(base).netloc
     host = f"[{host}]" if ":" in host else host
     plain = base.startswith("http:")
@@ -44,4 +44,5 @@ def recipes(base: str) -> tuple[Recipe, ...]:
         Recipe("buildout", "in buildout.cfg", f"[buildout]\nindex = {index}"),
         Recipe("Dockerfile", "in the build stage", "\n".join(f"ENV {line}" for line in variables.splitlines())),
         Recipe("CI", "as variables", variables),
+        *([Recipe("npm", "in a shell", f"npm config set registry {base}/npm/")] if npm else ()),
     )

@@ -19,7 +19,7 @@ PRIVATE = "private"
 class Source:
     """An index as far as it is shown: (role, origin) of each place of it, in the order in which they are asked.
 
-    Roles are "index", "files" and "mirror"; a local directory has no places.
+    Roles are "index", "files" and "mirror", "npm" for a registry; a local directory has no places.
     """
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from attrs import define, evolve, field
@@ -89,12 +89,14 @@ class DiskPages:
             return data
         return await self.engine.tasks.run(self._body(page, representation), _close)
 
-    async def put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
+    async def put(
+        self, meta: PageMeta, document: Document, bodies: tuple[str, ...], templates: Collection[str] = ()
+    ) -> StoredPage:
         """Store every body in every coding as one; `validated_at` is the meta's `fetched_at`.
 
         Whatever `document.render` raises passes through, `OSError` when the disk won't take it; the old page stays.
         """
-        return await self.engine.tasks.run(self._put(meta, document, bodies))
+        return await self.engine.tasks.run(self._put(meta, document, bodies, templates))
 
     async def confirm(self, page: StoredPage, now: float) -> StoredPage:
         """Upstream said 304: `validated_at` becomes `now`, in the store only if the page is still this one."""
@@ -169,24 +171,28 @@ class DiskPages:
         self._forget(key)
         return LookupError(f"gone or replaced: {key}")
 
-    async def _put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
+    async def _put(
+        self, meta: PageMeta, document: Document, bodies: tuple[str, ...], templates: Collection[str]
+    ) -> StoredPage:
         try:
-            name, stamp, written = await self.engine.workers.run(self._write, meta, document, bodies)
+            name, stamp, written = await self.engine.workers.run(self._write, meta, document, bodies, templates)
             async with self._locks.hold(meta.key):
                 page = await self._place(name, stamp, meta, written)
                 self._open.drop(meta.key)
                 self._hot.put(meta.key, page)
         except OSError as error:
             self.engine.trouble("page", error)
-            return await self._put_in_memory(meta, document, bodies)
+            return await self._put_in_memory(meta, document, bodies, templates)
         self.facts.changed(written.links)
         self.engine.grown()
         return page
 
-    def _write(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> tuple[str, Stamp, WrittenPage]:
+    def _write(
+        self, meta: PageMeta, document: Document, bodies: tuple[str, ...], templates: Collection[str]
+    ) -> tuple[str, Stamp, WrittenPage]:
         if not self.engine.free_for(0):
             raise OSError(errno.ENOSPC, "no space left above --min-free")
-        return write_aside(self.engine.tree, meta, document, bodies)
+        return write_aside(self.engine.tree, meta, document, bodies, templates)
 
     async def _place(self, name: str, stamp: Stamp, meta: PageMeta, written: WrittenPage) -> StoredPage:
         path, now = page_path(meta.key), self.engine.clock.seconds()
@@ -199,9 +205,11 @@ class DiskPages:
         await self.engine.ask(None, Catalogue.record, entry, written.links)
         return StoredPage(meta, meta.fetched_at, written.representations, stamp.inode)
 
-    async def _put_in_memory(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
+    async def _put_in_memory(
+        self, meta: PageMeta, document: Document, bodies: tuple[str, ...], templates: Collection[str]
+    ) -> StoredPage:
         """The disk won't take the page, but a page that fits into memory is still worth having."""
-        page, made = await self.engine.workers.run(rendered, meta, document, bodies)
+        page, made = await self.engine.workers.run(rendered, meta, document, bodies, templates)
         if sum(map(len, made.values())) > self.engine.limits.memory // 4:
             raise OSError(errno.ENOSPC, "the page can be stored neither on disk nor in memory")
         rows = await self.engine.workers.run(link_rows, document)

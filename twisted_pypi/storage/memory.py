@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import count
 
 from attrs import define, evolve, field
@@ -108,9 +108,11 @@ class MemoryPages:
             raise LookupError(f"gone or replaced: {page.meta.key}")
         return data
 
-    async def put(self, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> StoredPage:
+    async def put(
+        self, meta: PageMeta, document: Document, bodies: tuple[str, ...], templates: Collection[str] = ()
+    ) -> StoredPage:
         """Render and keep; whatever `document.render` raises passes through, and the old page stays."""
-        page, made = rendered(meta, document, bodies, self._inodes())
+        page, made = rendered(meta, document, bodies, templates, self._inodes())
         self.facts.record(meta.index, document)
         self._pages[meta.key] = page, made
         return page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from twisted_pypi.model import Document
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def write_aside(
-    tree: Tree, meta: PageMeta, document: Document, bodies: tuple[str, ...]
+    tree: Tree, meta: PageMeta, document: Document, bodies: tuple[str, ...], templates: Collection[str] = ()
 ) -> tuple[str, Stamp, WrittenPage]:
     """Write a page to a file of its own, flushed, for `Tree.publish`: that file's name, its stamp, what was written.
 
@@ -25,7 +25,7 @@ def write_aside(
     """
     name, descriptor = tree.create()
     try:
-        written = write_page(descriptor, meta, document, bodies)
+        written = write_page(descriptor, meta, document, bodies, templates)
         set_time(descriptor, meta.fetched_at)
         os.fsync(descriptor)
         return name, Stamp.of(descriptor), written

@@ -1,7 +1,7 @@
 """A page as one self-describing file.
 
     bodies as they are, one after the other (so that an administrator can read them)
-    the same bodies in gzip and zstd
+    the same bodies in gzip and zstd, but for templates
     the page's links, JSON lines in zstd (so that a lost catalogue can be made again)
     footer: JSON; where all that lies, with SHA-256 of each part
     trailer of fixed length: the footer's length and SHA-256, magic
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, BinaryIO
@@ -60,7 +60,9 @@ class PageFile:
     links: Representation
 
 
-def write_page(descriptor: int, meta: PageMeta, document: Document, bodies: tuple[str, ...]) -> WrittenPage:
+def write_page(
+    descriptor: int, meta: PageMeta, document: Document, bodies: tuple[str, ...], templates: Collection[str] = ()
+) -> WrittenPage:
     """Write the page into an empty file. Raises `OSError`, and whatever `document` raises."""
     links = link_rows(document)
     with (
@@ -72,7 +74,7 @@ def write_page(descriptor: int, meta: PageMeta, document: Document, bodies: tupl
         for body in bodies:
             plain = writer.append(body, "identity", document.render(body))
             stream.flush()
-            for encoding in ENCODINGS[1:]:
+            for encoding in () if body in templates else ENCODINGS[1:]:
                 coded[body, encoding] = _coded(threads, descriptor, plain, encoding)
         for (body, encoding), result in coded.items():
             writer.append(body, encoding, result())

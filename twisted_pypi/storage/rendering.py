@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import sha256
 
 from twisted_pypi.model import Document
@@ -10,14 +11,14 @@ from twisted_pypi.storage.coding import ENCODINGS, encoded
 
 
 def rendered(
-    meta: PageMeta, document: Document, bodies: tuple[str, ...], inode: int = 0
+    meta: PageMeta, document: Document, bodies: tuple[str, ...], templates: Collection[str], inode: int = 0
 ) -> tuple[StoredPage, dict[str, bytes]]:
     """The page, and its bodies by digest. Raises whatever `document.render` raises."""
     representations: dict[tuple[str, str], Representation] = {}
     made: dict[str, bytes] = {}
     for body in bodies:
         plain = b"".join(document.render(body))
-        for encoding in ENCODINGS:
+        for encoding in ENCODINGS[:1] if body in templates else ENCODINGS:
             data = plain if encoding == "identity" else b"".join(encoded([plain], encoding))
             digest = sha256(data).hexdigest()
             representations[body, encoding] = Representation(body, encoding, digest, len(data))

@@ -110,7 +110,7 @@ async def purge_reply(purger: Purger, observer: Observer, path: str, ask: Ask) -
     finally:
         if done.entries or not complete:
             observer(CachePurged(ask.client, _in_words(wanted), done.pages, done.files, done.size, complete))
-    if not done.entries and (name != PROJECT_LIST or wanted.index):
+    if not done.known and (name != PROJECT_LIST or wanted.index):
         raise Absent(f"Nothing is stored of {_in_words(wanted)}")
     counts = {"purged": done.entries, "names": done.names, "pages": done.pages, "files": done.files, "bytes": done.size}
     return _json_reply({"status": "success", "data": {"name": name, **counts}})

@@ -23,7 +23,7 @@ from twisted_pypi.model import Alternatives, Form, PageRoute
 from twisted_pypi.records import Representation, StoredPage
 from twisted_pypi.storage.coding import ENCODINGS
 from twisted_pypi.web.clients import Ask
-from twisted_pypi.web.finishing import Finished, Finishing
+from twisted_pypi.web.finishing import Finished, Finishing, Large
 from twisted_pypi.web.responding import Reply, Window, header_lines, provenance_lines
 
 MAX_AGE = 60
@@ -63,11 +63,13 @@ class _Completed:
         provenance = self.choice.answer.provenance
         return Reply(304, self.lines, kind="page", provenance=provenance, still=self.still) if self.same else None
 
-    def whole(self, body: bytes) -> Reply:
+    def whole(self, body: bytes | Large) -> Reply:
         """The reply with the finished body."""
-        content = _content_lines(self.choice.form.content_type, self.finished.encoding, len(body))
+        length = len(body) if isinstance(body, bytes) else len(body.data)
+        content = _content_lines(self.choice.form.content_type, self.finished.encoding, length)
         provenance = self.choice.answer.provenance
-        return Reply(200, self.lines + content, body, kind="page", provenance=provenance, still=self.still)
+        sendable = body if isinstance(body, bytes) else Window(body.source(), 0, length - 1)
+        return Reply(200, self.lines + content, sendable, kind="page", provenance=provenance, still=self.still)
 
 
 @define

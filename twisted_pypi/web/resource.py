@@ -45,6 +45,7 @@ Answer = Reply | Coroutine[Deferred[Any], Any, Reply]
 
 _TEXT = "text/plain; charset=utf-8"
 _READS = ("GET", "HEAD")
+_OWN = ("/", "/+status", "/metrics", "/healthz", "/readyz")
 _SLASHES = re.compile(r"^/{2,}")
 
 
@@ -190,6 +191,9 @@ class ProxyResource(Resource):
         if path.startswith(ADMIN_PATH):
             return self._manage(ask, path)
         if ask.method not in _READS:
+            if path not in _OWN:
+                # 405 is for what there is (RFC 9110, 15.5.6): npm's clients know by a 404 that nobody audits here.
+                resolve(services.mounts, path)
             raise _not_allowed(ask.method, _READS)
         return self._own(ask, path) or self._proxied(ask, path)
 

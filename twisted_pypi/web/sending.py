@@ -10,7 +10,7 @@ broken connection, never in one that looks whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
@@ -230,19 +230,11 @@ def _cancel(call: IDelayedCall | None) -> None:
         call.cancel()
 
 
-def read_whole(source: ByteSource, length: int) -> bytes:
-    """The `length` bytes of a source at rest, which is closed then.
-
-    Raises `LookupError` when fewer are there.
-    """
-    try:
-        pieces = []
-        position = 0
-        while position < length and (piece := source.read(position, min(PIECE, length - position))):
-            pieces.append(piece)
-            position += len(piece)
-    finally:
-        source.close()
+def pieces_of(source: ByteSource, length: int) -> Iterator[bytes]:
+    """The `length` bytes of a source at rest, which stays open. Raises `LookupError` when fewer are there."""
+    position = 0
+    while position < length and (piece := source.read(position, min(PIECE, length - position))):
+        yield piece
+        position += len(piece)
     if position < length:
         raise LookupError("the body is shorter than it was recorded")
-    return b"".join(pieces)
