@@ -1,11 +1,11 @@
 """A running daemon, as the commands find and show it."""
 
-from argparse import Namespace
+from argparse import ArgumentParser
 
 import pytest
 
 from twisted_pypi.commands.problems import CommandError
-from twisted_pypi.commands.reaching import reach, running_at
+from twisted_pypi.commands.reaching import add_place, reach, running_at
 from twisted_pypi.commands.status import lines
 
 
@@ -101,9 +101,10 @@ def token_file(tmp_path):
     return path
 
 
-def reached(**environ):
-    arguments = Namespace(url="http://cache.example", cache_dir=None, config=None, admin_token=None)
-    return reach(arguments, environ)
+def reached(*options, **environ):
+    parser = ArgumentParser()
+    add_place(parser)
+    return reach(parser.parse_args(["--url", "http://cache.example", *map(str, options)]), environ)
 
 
 def test_the_token_is_the_one_that_the_daemon_has(token_file, tmp_path):
@@ -111,6 +112,7 @@ def test_the_token_is_the_one_that_the_daemon_has(token_file, tmp_path):
     (tmp_path / "its.toml").write_text("admin-token-file = 'token'")
     assert reached(PYPICACHE_CONFIG=str(tmp_path / "its.toml")).token == "s3cret"
     assert reached(PYPICACHE_ADMIN_TOKEN_FILE=str(token_file), PYPICACHE_ADMIN_TOKEN="other").token == "other"
+    assert reached("--admin-token-file", token_file).token == "s3cret"
     assert reached().token == ""
 
 

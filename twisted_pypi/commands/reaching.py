@@ -44,11 +44,13 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--admin-token", metavar="TOKEN", help="the daemon's; better $PYPICACHE_ADMIN_TOKEN, or in a file"
     )
+    parser.add_argument("--admin-token-file", metavar="FILE", help="holds the admin token")
 
 
 def given_by(arguments: argparse.Namespace) -> dict[str, object]:
     """What the command line says of the daemon's options."""
-    named = {name: getattr(arguments, name.replace("-", "_"), None) for name in ("cache-dir", "config", "admin-token")}
+    options = ("cache-dir", "config", "admin-token", "admin-token-file")
+    named = {name: getattr(arguments, name.replace("-", "_"), None) for name in options}
     return {name: text for name, text in named.items() if text is not None}
 
 
