@@ -612,6 +612,24 @@ class Owners(PagesCase):
         self.upstream.fail()
         self.assert_answer(asked, CacheState.STALE, b"from main")
 
+    def test_after_a_purge_the_old_page_is_served_while_its_index_is_slow(self) -> None:
+        self.purged_from_main()
+        asked = self.ask()
+        self.upstream.answer(answer(404))
+        self.clock.advance(self.policy.stale_wait)
+        self.assert_answer(asked, CacheState.STALE, b"from main")
+        self.upstream.answer(answer(200, b"newer"))
+        self.assert_answer(self.ask(), CacheState.HIT, b"newer")
+
+    def test_but_not_before_those_before_it_have_said_that_they_lack_it(self) -> None:
+        self.purged_from_main()
+        asked = self.ask()
+        self.clock.advance(BUDGET - 0.1)
+        self.assertNoResult(asked)
+        self.upstream.answer(answer(404))
+        self.upstream.answer(answer(200, b"newer"))
+        self.assert_answer(asked, CacheState.MISS, b"newer")
+
     def test_after_a_purge_no_later_index_answers_for_one_that_is_down(self) -> None:
         self.purged_from_main()
         asked = self.ask()

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_pypi.caching import wording
-from twisted_pypi.caching.copies import Copies
+from twisted_pypi.caching.copies import Copies, Held
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.owners import Owners
 from twisted_pypi.caching.refresh import Asked, Refresher
@@ -20,6 +20,7 @@ from twisted_pypi.fetching.singleflight import Singleflight
 from twisted_pypi.http.freshness import Outcome
 from twisted_pypi.interfaces import Observer
 from twisted_pypi.model import PageRoute, PageSource
+from twisted_pypi.records import StoredPage
 
 
 @define
@@ -37,10 +38,15 @@ class Asking:
     may_ask: Callable[[PageSource], bool]
     _flights: Singleflight[Asked] = field(factory=Singleflight, init=False)
     _absent: Expiring = field(factory=Expiring, init=False)
+    _at_hand: dict[str, Held] = field(factory=dict, init=False)
 
     def running(self, route: PageRoute) -> bool:
         """Whether the route's sources are being asked."""
         return self._flights.running(_key(route, anew=False))
+
+    def at_hand(self, route: PageRoute) -> Held | None:
+        """The copy of the source that is being asked just now, after all before it said that they lack the page."""
+        return self._at_hand.get(_key(route, anew=False))
 
     async def ask(
         self, route: PageRoute, sources: tuple[PageSource, ...], client: str, seconds: float, *, anew: bool = False
@@ -88,7 +94,7 @@ class Asking:
             if not self.may_ask(source):
                 return Asked(Outcome.FAILED)
             copy = await self.copies.get(source)
-            asked = evolve(await self.refresher.ask(route, source, copy, client, anew), index=source.index)
+            asked = evolve(await self._ask_one(route, source, copy, client, anew), index=source.index)
             if asked.outcome is Outcome.FAILED and copy is not None:
                 # All before it lack the page, and what it had is there: as good an answer as it can give for now.
                 asked = evolve(asked, page=copy)
@@ -100,6 +106,17 @@ class Asking:
                 await self.copies.make_stale(copy, source.ttl)
         self._note_absence(route, sources, asked)
         return asked if asked.outcome is not Outcome.ABSENT or len(sources) == 1 else evolve(asked, index="")
+
+    async def _ask_one(
+        self, route: PageRoute, source: PageSource, copy: StoredPage | None, client: str, anew: bool
+    ) -> Asked:
+        key = _key(route, anew)
+        if copy is not None:
+            self._at_hand[key] = self.copies.hold(source, copy)
+        try:
+            return await self.refresher.ask(route, source, copy, client, anew)
+        finally:
+            self._at_hand.pop(key, None)
 
     def _note_absence(self, route: PageRoute, sources: tuple[PageSource, ...], asked: Asked) -> None:
         if asked.outcome is not Outcome.ABSENT:

@@ -18,7 +18,7 @@ from twisted_pypi.caching.copies import Copies, Held
 from twisted_pypi.caching.negatives import Expiring
 from twisted_pypi.caching.offline import restricted
 from twisted_pypi.caching.owners import Owners
-from twisted_pypi.caching.refresh import Refresher
+from twisted_pypi.caching.refresh import Asked, Refresher
 from twisted_pypi.caching.unions import Unions
 from twisted_pypi.events import Decided
 from twisted_pypi.http import freshness
@@ -235,7 +235,10 @@ class CachedPages:
     ) -> PageAnswer:
         collapsed = self._asking.running(route)
         begun = self.clock.seconds()
-        asked = await self._asking.ask(route, sources, asker.client, BUDGET if wait is None else wait)
+        if held is None and len(sources) > 1:
+            asked, held = await self._first_asked(route, sources, asker)
+        else:
+            asked = await self._asking.ask(route, sources, asker.client, BUDGET if wait is None else wait)
         if held is None and asked.page is not None and asked.outcome is not Outcome.NEW:
             held = self._copies.hold_for(route, asked.page)  # it was stored between the look and the fetch
         verdict, state = freshness.settle(held.copy if held else None, asked.outcome)
@@ -260,6 +263,22 @@ class CachedPages:
         if self.policy.offline and asked.failure is None:
             raise wording.offline(route)
         raise wording.unavailable(route, asked, how)
+
+    async def _first_asked(
+        self, route: PageRoute, sources: tuple[PageSource, ...], asker: Asker
+    ) -> tuple[Asked, Held | None]:
+        """What the sources say while nobody owns the name, and the copy to go by, if there is one by then.
+
+        Once those before it have said that they lack the page, what a source had does while that one is slow.
+        """
+        first = min(self.policy.stale_wait, BUDGET)
+        asked = await self._asking.ask(route, sources, asker.client, first)
+        if asked.outcome is not Outcome.LATE:
+            return asked, None
+        held = self._asking.at_hand(route)
+        if held is not None and held.copy.usable:
+            return asked, held
+        return await self._asking.ask(route, sources, asker.client, BUDGET - first), None
 
     # -- serving -------------------------------------------------------------------------------------------------
 
