@@ -15,16 +15,13 @@ from twisted_pypi.fetching.failover import MirroredUpstream
 from twisted_pypi.fetching.upstream import HttpUpstream
 from twisted_pypi.instruments import Instruments
 from twisted_pypi.mounts import Mounts, mounts_of
+from twisted_pypi.observing import Observing
 from twisted_pypi.places import places_of
 from twisted_pypi.portions import log_level, making_metadata, origins, page_policy, store_limits, upstream_settings
 from twisted_pypi.settings import Settings
-from twisted_pypi.status.statistics import Statistics
 from twisted_pypi.storage.disk import DiskStore
-from twisted_pypi.web.access_log import AccessLog
 from twisted_pypi.web.clients import is_within
 from twisted_pypi.web.crowded import CrowdedResource
-from twisted_pypi.web.event_log import EventLog
-from twisted_pypi.web.metrics import Metrics
 from twisted_pypi.web.resource import ProxyResource, Readiness, Services
 from twisted_pypi.web.site import CacheSite
 from twisted_pypi.workers import ThreadWorkers
@@ -42,14 +39,11 @@ class Parts:
     mirrored: MirroredUpstream
     store: DiskStore
     pools: tuple[ThreadWorkers, ...]
-    access_log: AccessLog | None
+    told: Observing
     knowledge: Knowledge
-    log: EventLog
     directories: Directories
     supplied: Supplied
-    statistics: Statistics
     front: Callable[[Settings, Mounts], Services]
-    metrics: Metrics
     instruments: Instruments
 
     def use(self, settings: Settings) -> None:
@@ -67,9 +61,9 @@ class Parts:
         self.files.use(settings.offline, settings.not_found_ttl)
         knowledge = self.knowledge
         knowledge.permits, knowledge.at_home, knowledge.page_of = mounts.permits, mounts.at_home, mounts.page_of
-        self.log.level = log_level(settings)
+        self.told.log.level = log_level(settings)
         self.directories.use(settings.indexes)
-        self.metrics.use(origins(settings))
+        self.told.metrics.use(origins(settings))
         self.supplied.wanted = making_metadata(settings)
         present(self.site, services, settings)
 

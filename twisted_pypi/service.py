@@ -165,8 +165,8 @@ class PypiCache(Service):
         admission.total = connection_limit(self._settings, descriptors)
         self._parts.upstream.keep(kept_connections(descriptors))
         self._signals(self._reactor, self._end, self._reload, self._reopen_logs).install()
-        if self._parts.access_log is not None:
-            self._parts.access_log.start()
+        if self._parts.told.access_log is not None:
+            self._parts.told.access_log.start()
         for pool in self._parts.pools:
             pool.start()
         Deferred.fromCoroutine(self._open()).addErrback(self._give_up)
@@ -175,7 +175,7 @@ class PypiCache(Service):
         for warning in self._warnings:
             log.warn("{warning}", warning=warning)
         await self._parts.store.start()
-        await self._parts.statistics.start()
+        await self._parts.told.statistics.start()
         self._parts.directories.start()
         self._parts.instruments.start()
         self._parts.readiness.ready = True
@@ -221,8 +221,8 @@ class PypiCache(Service):
         return await deferToThreadPool(self._reactor, pool, check_proxies, settings, before)
 
     def _reopen_logs(self) -> None:
-        if self._parts.access_log is not None:
-            self._parts.access_log.reopen()
+        if self._parts.told.access_log is not None:
+            self._parts.told.access_log.reopen()
 
     def _figures(self) -> str:
         """How it is, for who looks at the service in passing."""
@@ -258,10 +258,10 @@ class PypiCache(Service):
         await parts.files.stop()
         parts.mirrored.stop()
         await parts.upstream.close()
-        await parts.statistics.stop()
+        await parts.told.statistics.stop()
         await parts.store.stop()
-        if parts.access_log is not None:
-            parts.access_log.stop()
+        if parts.told.access_log is not None:
+            parts.told.access_log.stop()
         for pool in parts.pools:
             pool.stop()
         log.info("stopped")

@@ -130,7 +130,7 @@ def test_every_part_takes_its_settings_and_stays_the_same(tmp_path: Path) -> Non
     assert parts.pages.policy == PagePolicy(3.0, 8.0, True)
     assert (parts.files.offline, parts.files.not_found_ttl) == (True, 9.0)
     assert (parts.store.limits.cache_size, parts.store.limits.memory) == (5, 6)
-    assert parts.log.level == LogLevel.debug
+    assert parts.told.log.level == LogLevel.debug
     assert parts.knowledge.permits("inside", "https://anywhere.example/")
     assert parts.knowledge.page_of("inside", "https://anywhere.example/lib-1.0.tar.gz?signature=1") is not None
     assert parts.site.resource is not first
@@ -140,11 +140,11 @@ def test_every_part_takes_its_settings_and_stays_the_same(tmp_path: Path) -> Non
 def test_parts_that_can_t_take_all_take_nothing(tmp_path: Path) -> None:
     old = evolve(OLD, cache_dir=str(tmp_path))
     parts = assemble(MemoryReactorClock(), old)
-    before = (parts.site.resource, parts.pages.policy, parts.store.limits, parts.log.level)
+    before = (parts.site.resource, parts.pages.policy, parts.store.limits, parts.told.log.level)
     bad = evolve(old, ca_file=str(tmp_path / "none"), memory=1, stale_wait=9.0, log_level="debug")
     with pytest.raises(ConfigError):
         parts.use(bad)
-    assert (parts.site.resource, parts.pages.policy, parts.store.limits, parts.log.level) == before
+    assert (parts.site.resource, parts.pages.policy, parts.store.limits, parts.told.log.level) == before
 
 
 async def refusing(settings: Settings, before: Settings) -> tuple[str, ...]:

@@ -221,9 +221,8 @@ class DiskFiles:
     async def _read(self, entry: Entry, algorithms: Iterable[str]) -> tuple[int, Stamp, Digests] | None:
         """Descriptor, stamp and digests of a file; None when it can't be read, and is dropped if it isn't there."""
         try:
-            return await self.engine.workers.run(
-                read_digests, self.engine.tree, file_path(entry.key), tuple(algorithms)
-            )
+            path = file_path(entry.key)
+            return await self.engine.workers.run(read_digests, self.engine.tree, path, tuple(algorithms))
         except OSError as error:
             if error.errno in _NOT_THERE:
                 await self._drop(entry.key, str(error))

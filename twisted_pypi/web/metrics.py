@@ -86,13 +86,19 @@ class Metrics:
         self._served: dict[tuple[CacheState | None, str, int, str], list[int]] = {}
         self._configured, self._down = frozenset[str](), set[str]()
         self.use(origins)
+        self._begin_at_zero()
+        self._handlers = self._handling()
+
+    def _begin_at_zero(self) -> None:
         # A rate needs a zero before the first one.
         for outcome in ("stored", "failed", "stopped"):
             self._ended.labels(outcome)
         for kind in ("page", "file"):
             for counted in (self._failed, self._aborted, self._collapsed):
                 counted.labels(kind)
-        self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
+
+    def _handling(self) -> dict[type[events.Event], Callable[[Any], None]]:
+        return {
             events.Served: self._on_served,
             events.RequestRefused: lambda event: self._refused.labels(event.status).inc(),
             events.FetchDone: self._on_fetch_done,
