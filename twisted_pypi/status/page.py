@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from twisted_pypi.status import wording
 from twisted_pypi.status.charts import chart
 from twisted_pypi.status.contents import Found
 from twisted_pypi.status.recipes import recipes
 from twisted_pypi.status.report import Document
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 INTERVAL = 5
 """Seconds after which the page's script asks for the figures again."""
@@ -51,7 +53,12 @@ _CSS = _source("page.css")
 _JS = _source("page.js").replace("INTERVAL_SECONDS", str(INTERVAL))
 
 
-def _environment() -> Environment:
+@cache
+def _template() -> Template:
+    # Here, for it takes 3 MB, and many a daemon is never looked at.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
     environment = Environment(
         loader=PackageLoader(__package__, "page"), autoescape=True, undefined=StrictUndefined, auto_reload=False
     )
@@ -64,10 +71,7 @@ def _environment() -> Environment:
     )
     # Ours, and named in the policy by their digests: as they are.
     environment.globals.update(css=Markup(_CSS), js=Markup(_JS), interval=INTERVAL, longest_query=LONGEST_QUERY)
-    return environment
-
-
-_TEMPLATE = _environment().get_template("page.html")
+    return environment.get_template("page.html")
 
 
 def _digest(text: str) -> str:
@@ -99,4 +103,4 @@ def render(view: View) -> bytes:
         "found": view.found,
         "by_token": view.by_token,
     }
-    return _TEMPLATE.render(values).encode("utf-8", "replace")
+    return _template().render(values).encode("utf-8", "replace")
