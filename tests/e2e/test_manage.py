@@ -137,7 +137,7 @@ def test_the_admin_token_in_a_file(upstream: Upstream, start: Start, tmp_path: P
     assert "not running" not in succeeded(command(daemon, "status", PYPICACHE_ADMIN_TOKEN_FILE=str(path)))
     without = command(daemon, "purge", "flask", PYPICACHE_ADMIN_TOKEN_FILE=str(path))
     assert (without.returncode, without.stderr.count("\n")) == (2, 1)
-    assert f"wants its admin token: PYPICACHE_ADMIN_TOKEN_FILE: {path} can't be read" in without.stderr
+    assert f"wants its admin token, and PYPICACHE_ADMIN_TOKEN_FILE: {path} can't be read" in without.stderr
 
 
 def test_a_daemon_that_wants_a_login(upstream: Upstream, start: Start, tmp_path: Path) -> None:
