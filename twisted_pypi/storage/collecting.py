@@ -71,9 +71,7 @@ def _collect(opened: OpenDirectory, limits: Limits, now: float, done: Collected)
 
 
 def _drop_missing(opened: OpenDirectory, done: Collected) -> None:
-    last = ("", "")
-    while entries := opened.catalogue.after(*last, SLICE):
-        last = (entries[-1].kind, entries[-1].key)
+    for entries in opened.slices():
         gone = [entry for entry in entries if not opened.tree.exists(entry.path)]
         opened.catalogue.forget((entry.kind, entry.key, None) for entry in gone)
         done.missing += len(gone)

@@ -14,7 +14,7 @@ from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.layout import CATALOGUE, FILES, LOCK, PAGES, TEMPORARY
 from twisted_pypi.storage.lock import lock_directory
 from twisted_pypi.storage.pagefile import DamagedPage
-from twisted_pypi.storage.rows import FILE, PAGE
+from twisted_pypi.storage.rows import FILE, PAGE, Entry
 from twisted_pypi.storage.tree import Tree
 
 SLICE = 200
@@ -26,6 +26,13 @@ class OpenDirectory:
 
     tree: Tree
     catalogue: Catalogue
+
+    def slices(self) -> Iterator[list[Entry]]:
+        """Every entry of the catalogue, some at a time. Those may be forgotten before the next are asked for."""
+        last = ("", "")
+        while entries := self.catalogue.after(*last, SLICE):
+            last = (entries[-1].kind, entries[-1].key)
+            yield entries
 
     def adopt(self, now: float, foreign: Callable[[str], None], refused: Callable[[str, Exception], None]) -> int:
         """Record what the catalogue doesn't know; how many that were. Pages come first: they tell of files.
@@ -62,11 +69,8 @@ def open_directory(directory: str) -> Iterator[OpenDirectory]:
 
     Raises `ConfigError` when a daemon uses it, `OSError` and `sqlite3.Error` when it can't be opened.
     """
-    lock = lock_directory(directory)
-    tree = Tree(directory)
-    catalogue = Catalogue(os.path.join(directory, CATALOGUE))
-    try:
-        tree.open()
+    with locked_tree(directory) as tree:
+        catalogue = Catalogue(os.path.join(directory, CATALOGUE))
         reason = catalogue.open()
         keep_owner(directory)
         opened = OpenDirectory(tree, catalogue)
@@ -77,6 +81,19 @@ def open_directory(directory: str) -> Iterator[OpenDirectory]:
         finally:
             # What an unclean stop may have spoiled is still to be checked.
             catalogue.close(clean=not catalogue.unclean)
+
+
+@contextmanager
+def locked_tree(directory: str) -> Iterator[Tree]:
+    """The files of the cache in `directory`, for nobody else meanwhile.
+
+    Raises `ConfigError` when a daemon uses it, `OSError` when it can't be opened.
+    """
+    lock = lock_directory(directory)
+    tree = Tree(directory)
+    try:
+        tree.open()
+        yield tree
     finally:
         tree.close()
         lock.release()

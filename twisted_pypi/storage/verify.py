@@ -21,12 +21,9 @@ from twisted_pypi.storage.adoption import opened, shown
 from twisted_pypi.storage.catalogue import Catalogue
 from twisted_pypi.storage.faults import fault_of, path_of
 from twisted_pypi.storage.layout import CATALOGUE, OWN
-from twisted_pypi.storage.lock import lock_directory
-from twisted_pypi.storage.opened import OpenDirectory, keep_owner
+from twisted_pypi.storage.opened import OpenDirectory, keep_owner, locked_tree
 from twisted_pypi.storage.rows import FILE, PAGE, Entry, Stamp
-from twisted_pypi.storage.tree import Tree
 
-_SLICE = 200
 _THREADS = min(4, os.cpu_count() or 1)
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
@@ -88,20 +85,13 @@ def verify(directory: str, listener: Listener, now: Callable[[], float]) -> Tall
     Raises `ConfigError` when a daemon uses it, `OSError` and `sqlite3.Error` when it can't be opened or repaired. When
     it is broken off, the next daemon still checks what an unclean stop may have spoiled.
     """
-    lock = lock_directory(directory)
-    tree = Tree(directory)
-    try:
-        tree.open()
-        with _catalogue(directory, listener) as (catalogue, tally):
-            with ThreadPoolExecutor(_THREADS) as pool:
-                try:
-                    _Check(tree, catalogue, pool, listener, now, tally).run()
-                finally:
-                    pool.shutdown(cancel_futures=True)
-            return tally
-    finally:
-        tree.close()
-        lock.release()
+    with locked_tree(directory) as tree, _catalogue(directory, listener) as (catalogue, tally):
+        with ThreadPoolExecutor(_THREADS) as pool:
+            try:
+                _Check(OpenDirectory(tree, catalogue), pool, listener, now, tally).run()
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return tally
 
 
 @contextmanager
@@ -128,28 +118,27 @@ def _catalogue(directory: str, listener: Listener) -> Iterator[tuple[Catalogue, 
 
 @define
 class _Check:
-    tree: Tree
-    catalogue: Catalogue
+    opened: OpenDirectory
     pool: ThreadPoolExecutor
     listener: Listener
     now: Callable[[], float]
     tally: Tally
 
     def run(self) -> None:
-        self.listener.total(self.catalogue.size)
-        self.tally.partial = len(self.tree.leftovers())
+        self.listener.total(self.opened.catalogue.size)
+        self.tally.partial = len(self.opened.tree.leftovers())
         # Whether what was found is right is seen with all the others.
-        opened = OpenDirectory(self.tree, self.catalogue)
-        self.tally.adopted = opened.adopt(self.now(), partial(self._note, FOREIGN, reason="left alone"), self._refused)
+        self.tally.adopted = self.opened.adopt(
+            self.now(), partial(self._note, FOREIGN, reason="left alone"), self._refused
+        )
         self._recorded()
-        for path in self.tree.strangers(OWN):
+        for path in self.opened.tree.strangers(OWN):
             self._note(FOREIGN, shown(path), "left alone")
 
     def _recorded(self) -> None:
         """Every entry of the catalogue."""
-        last = ("", "")
-        while entries := self.catalogue.after(*last, _SLICE):
-            last = (entries[-1].kind, entries[-1].key)
+        tree, catalogue = self.opened.tree, self.opened.catalogue
+        for entries in self.opened.slices():
             right, gone = [], []
             announced = map(self._announced, entries)
             for entry, result in zip(entries, self.pool.map(self._look, entries, list(announced)), strict=True):
@@ -161,20 +150,20 @@ class _Check:
                     self._note(result.what, result.path, result.reason)
                     gone += [entry] if result.what != UNREADABLE else []
             for entry in gone:
-                self.tree.remove(path_of(entry))
-            self.catalogue.forget((entry.kind, entry.key, None) for entry in gone)
-            self.catalogue.recheck(right)
+                tree.remove(path_of(entry))
+            catalogue.forget((entry.kind, entry.key, None) for entry in gone)
+            catalogue.recheck(right)
 
     def _announced(self, entry: Entry) -> list[Mapping[str, str]]:
         """What pages said of a file that was found, not stored: nothing else tells whether it is right."""
         unknown = entry.kind == FILE and not entry.sha256
-        return [each.link.hashes for each in self.catalogue.links(entry.key)] if unknown else []
+        return [each.link.hashes for each in self.opened.catalogue.links(entry.key)] if unknown else []
 
     def _look(self, entry: Entry, announced: list[Mapping[str, str]]) -> Entry | Finding:
         """The entry as it should be recorded now, or what is wrong. Called in a thread."""
         path = path_of(entry)
         try:
-            with opened(self.tree, path) as descriptor:
+            with opened(self.opened.tree, path) as descriptor:
                 stamp = Stamp.of(descriptor)
                 reason = fault_of(entry, descriptor, announced)
         except OSError as error:
