@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -143,16 +144,7 @@ class Installer:
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command inside the fence. Its status is the caller's to judge."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        return subprocess.run(
-            command,
-            cwd=self.directory,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=4 * DEADLINE,
-            check=False,
-        )
+        return run_fenced(command, self.directory, self.environment())
 
     def pip(self, daemon: Daemon, target: str, *arguments: str) -> str:
         """`pip install --target`; its output. Raises `AssertionError` with it when pip fails."""
@@ -178,6 +170,22 @@ class Installer:
             path.name.removesuffix(".dist-info").split("-") for path in (self.directory / target).glob("*.dist-info")
         )
         return dict(found)  # type: ignore[arg-type]
+
+
+def run_fenced(
+    command: Sequence[str], directory: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in `directory` with this environment alone, and no input. Its status is the caller's to judge."""
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=4 * DEADLINE,
+        check=False,
+    )
 
 
 def succeeded(done: subprocess.CompletedProcess[str]) -> str:

@@ -10,9 +10,8 @@ from typing import Any
 
 from attrs import frozen
 
-from e2e.clients import CLOSED, succeeded
+from e2e.clients import CLOSED, run_fenced, succeeded
 from e2e.servers import tool
-from e2e.waiting import DEADLINE
 
 
 @frozen
@@ -54,16 +53,7 @@ class Node:
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a client inside the fence. Its status is the caller's to judge."""
-        return subprocess.run(
-            (tool(program), *arguments),
-            cwd=self.directory,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=4 * DEADLINE,
-            check=False,
-        )
+        return run_fenced((tool(program), *arguments), self.directory, self.environment())
 
     def npm(self, *arguments: str) -> str:
         """npm; its output. Raises `AssertionError` with it when npm fails."""

@@ -9,18 +9,10 @@ import twisted_pypi
 from e2e.clients import ask
 from e2e.daemon import Start
 from e2e.packages import wheel
+from e2e.stalling import HANGING
 from e2e.upstream import Upstream
 from e2e.waiting import wait_for
 
-HANGING = """
-import os, threading, time
-place, real = os.path.dirname(__file__), os.fsync
-def hanging(descriptor):
-    while os.path.exists(place + "/stall"):
-        time.sleep(0.02)
-    return real(descriptor)
-os.fsync = hanging
-"""
 WAITING = 12
 
 

@@ -20,19 +20,11 @@ from e2e.load import Load, load
 from e2e.manager import LAUNCH, Activated, Manager, listening
 from e2e.packages import wheel
 from e2e.servers import free_port
+from e2e.stalling import HANGING
 from e2e.upstream import Upstream
 from e2e.waiting import DEADLINE, wait_for
 
 UNITS = Path(__file__).parents[2] / "systemd"
-HANGING = """
-import os, time
-place, real = os.path.dirname(__file__), os.fsync
-def hanging(descriptor):
-    while os.path.exists(place + "/stall"):
-        time.sleep(0.02)
-    return real(descriptor)
-os.fsync = hanging
-"""
 
 
 @pytest.fixture(params=["1", "2"], ids=["one process", "workers"])
